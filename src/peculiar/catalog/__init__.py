@@ -1,0 +1,1 @@
+"""Tables for astronomers: what each column is, its unit and meaning."""

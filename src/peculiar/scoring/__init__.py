@@ -1,0 +1,1 @@
+"""From networks to numbers: reconstructions, scores, and what they are relative to."""

@@ -1,0 +1,1 @@
+"""Pixels: stretch, fit, made and planted objects. Arrays in, arrays out."""

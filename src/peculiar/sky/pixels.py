@@ -1,0 +1,24 @@
+"""The one bridge between the stored form of an image (uint8, channels last) and the network's (float32, first)."""
+
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+
+Fit = Literal["exact", "crop", "pad", "resample"]
+
+
+def to_network(images: UInt8[np.ndarray, "n height width channels"]) -> Float32[np.ndarray, "n channels height width"]:
+    """Float32 images from 0 to 1 for the networks. Divides by 255, the same for every image."""
+    if images.dtype != np.uint8 or images.ndim != 4:
+        raise ValueError(
+            f"images must be uint8 (n, height, width, channels), got {images.dtype} {images.shape}; "
+            'run "peculiar ingest" first'
+        )
+    return np.ascontiguousarray(np.moveaxis(images, -1, 1), np.float32) / np.float32(255.0)
+
+
+def to_stored(images: Float[np.ndarray, "n channels height width"]) -> UInt8[np.ndarray, "n height width channels"]:
+    """Stored images of network images: clipped to 0..1, times 255, rounded. Undoes `to_network` exactly."""
+    levels = np.rint(np.clip(images, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return np.ascontiguousarray(np.moveaxis(levels, 1, -1))

@@ -1,0 +1,1 @@
+"""One file a stage: open, loop, call science, write."""
