@@ -1,0 +1,154 @@
+"""Where work runs: the device, its precision, threads and memory, and a pool of processes."""
+
+import ctypes
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import torch
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+# glibc returns big buffers to the kernel at every step, and page faults cost 30 to 40 % (MEASURED.md).
+_MALLOPT = {"MALLOC_TRIM_THRESHOLD_": (-1, 2**31 - 1), "MALLOC_TOP_PAD_": (-2, 2**26), "MALLOC_MMAP_MAX_": (-4, 0)}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The device that networks run on, and how numbers are held there."""
+
+    device: "torch.device"
+    is_bfloat16: bool
+
+    def precision(self) -> AbstractContextManager[object]:
+        """A context in which convolutions and products run in bfloat16, where the processor has it."""
+        import torch
+
+        return torch.autocast(self.device.type, torch.bfloat16) if self.is_bfloat16 else nullcontext()
+
+    def place(self, network: "torch.nn.Module") -> None:
+        """Move a network here, its weights in the order that convolutions are fastest in."""
+        import torch
+
+        network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def __str__(self) -> str:
+        return f"{self.device.type} in {'bfloat16' if self.is_bfloat16 else 'float32'}"
+
+
+def machine(device: str = "auto", *, is_full_precision: bool = False) -> Machine:
+    """The device asked for; "auto" takes CUDA, then MPS, then the processor.
+
+    Call `tune` before torch is imported for the first time.
+    """
+    import torch
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device cuda was asked for, and torch sees no CUDA device; use --device cpu or auto")
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("device mps was asked for, and torch sees no MPS device; use --device cpu or auto")
+    chosen = torch.device(device)
+    return Machine(chosen, not is_full_precision and _has_bfloat16(chosen))
+
+
+def _has_bfloat16(device: "torch.device") -> bool:
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    if device.type == "cpu":
+        # Without the instructions bfloat16 is emulated, and slower than float32.
+        return _cpu_has("_is_avx512_bf16_supported") or _cpu_has("_is_amx_tile_supported")
+    return False
+
+
+def _cpu_has(question: str) -> bool:
+    import torch
+
+    ask: Callable[[], bool] = getattr(torch.cpu, question, lambda: False)
+    return bool(ask())
+
+
+def tune() -> None:
+    """Pin torch's threads to cores and keep freed memory, as MEASURED.md found fastest.
+
+    Does nothing where the user has chosen (any OMP_* or MALLOC_* variable), or where torch is loaded already: both
+    are read once. The variables are taken back after torch's own threads have started, as a second OpenMP runtime
+    (scikit-learn's) would otherwise see one core.
+    """
+    if sys.platform != "linux" or "torch" in sys.modules:
+        return
+    if not any(name.startswith("MALLOC_") for name in os.environ):
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):
+            for parameter, value in _MALLOPT.values():
+                libc.mallopt(parameter, value)
+    if any(name.startswith(("OMP_", "GOMP_", "KMP_")) for name in os.environ):
+        import torch
+    else:
+        cores = sorted(os.sched_getaffinity(0))
+        os.environ |= {"OMP_PROC_BIND": "true", "OMP_PLACES": ",".join(f"{{{core}}}" for core in cores)}
+        import torch
+
+        torch.ones(2**18).add_(1)  # starts the threads
+        del os.environ["OMP_PROC_BIND"], os.environ["OMP_PLACES"]
+        os.environ[_CORES] = ",".join(map(str, cores))
+
+
+_CORES = "PECULIAR_CORES"
+
+
+def _unbind() -> None:
+    """Give a worker all cores: it inherits the main thread's mask, which may be one core."""
+    cores = os.environ.get(_CORES)
+    if cores:
+        os.sched_setaffinity(0, [int(core) for core in cores.split(",")])
+
+
+def n_cores() -> int:
+    """Cores that this process may use."""
+    cores = os.environ.get(_CORES)
+    return len(cores.split(",")) if cores else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (
+        os.cpu_count() or 1
+    )
+
+
+def map_ordered(
+    function: Callable[[Task], Result], tasks: Iterable[Task], *, n_workers: int = 0, look_ahead: int = 2
+) -> Iterator[Result]:
+    """Results in the order of the tasks, made by several processes.
+
+    At most `look_ahead` tasks a worker are under way, so that memory stays bounded whatever the number of tasks.
+    Workers are fresh interpreters (no fork of threads), and `function` must be importable. With one worker, or one
+    task, everything happens here.
+    """
+    from collections import deque
+    from concurrent.futures import Future, ProcessPoolExecutor
+    from itertools import chain, islice
+    from multiprocessing import get_context
+
+    n_workers = n_workers or n_cores()
+    remaining = iter(tasks)
+    first = list(islice(remaining, 2))
+    if n_workers == 1 or len(first) < 2:
+        yield from map(function, chain(first, remaining))
+        return
+    with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn"), initializer=_unbind) as pool:
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for task in chain(first, remaining):
+                waiting.append(pool.submit(function, task))
+                if len(waiting) >= look_ahead * n_workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

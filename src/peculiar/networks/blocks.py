@@ -1,0 +1,119 @@
+"""What the networks share: strided convolutions, their first weights, and sizes that are no multiple of 16.
+
+Shapes: n images, width channels of the widest image layer, side = padded size / 16.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+KERNEL, STRIDE, N_LAYERS = 5, 2, 4  # Storey-Fisher 2021, sect. 3.1
+MULTIPLE = STRIDE**N_LAYERS
+SLOPE = 0.2  # of the leaky ReLU; Storey-Fisher 2021, sect. 3.1
+
+
+def padded_size(size: int) -> int:
+    """The next multiple of 16: what four halvings need."""
+    return -(-size // MULTIPLE) * MULTIPLE
+
+
+def _margins(size: int) -> tuple[int, int]:
+    extra = padded_size(size) - size
+    return extra // 2, extra - extra // 2
+
+
+def pad(images: Float[Tensor, "n channels size size"]) -> Float[Tensor, "n channels padded padded"]:
+    """Images with reflected margins up to the next multiple of 16; unchanged where they fit."""
+    before, after = _margins(images.shape[-1])
+    if before == after == 0:
+        return images
+    return functional.pad(images, (before, after, before, after), mode="reflect")
+
+
+def crop(images: Float[Tensor, "n channels padded padded"], size: int) -> Float[Tensor, "n channels size size"]:
+    """The original pixels of a padded image."""
+    before, _ = _margins(size)
+    return images[..., before : before + size, before : before + size]
+
+
+def fold(gradient: Float[Tensor, "n channels padded padded"], size: int) -> Float[Tensor, "n channels size size"]:
+    """The adjoint of `pad`: what falls on a reflected margin is added to the pixel it was copied from."""
+    before, after = _margins(size)
+    for dim in (-2, -1):
+        inner = gradient.narrow(dim, before, size)
+        if before:
+            low = gradient.narrow(dim, 0, before).flip(dim)
+            inner = inner + _placed(low, dim, 1, size)
+        if after:
+            high = gradient.narrow(dim, before + size, after).flip(dim)
+            inner = inner + _placed(high, dim, size - 1 - after, size)
+        gradient = inner
+    return gradient
+
+
+def _placed(part: Tensor, dim: int, start: int, size: int) -> Tensor:
+    margins = (start, size - start - part.shape[dim])
+    return functional.pad(part, margins if dim == -1 else (0, 0, *margins))
+
+
+def down(n_in: int, n_out: int) -> nn.Conv2d:
+    """A 5x5 convolution that halves the image."""
+    layer = nn.Conv2d(n_in, n_out, KERNEL, STRIDE, padding=KERNEL // 2)
+    _initialize(layer, n_in * KERNEL**2, n_out * KERNEL**2 / STRIDE**2, 4.0)
+    return layer
+
+
+def up(n_in: int, n_out: int) -> nn.ConvTranspose2d:
+    """A 5x5 transposed convolution that doubles the image."""
+    layer = nn.ConvTranspose2d(n_in, n_out, KERNEL, STRIDE, padding=KERNEL // 2, output_padding=1)
+    _initialize(layer, n_in * KERNEL**2 / STRIDE**2, n_out * KERNEL**2, 4.0)
+    return layer
+
+
+class ResizeConvolution(nn.Sequential):
+    """Nearest-neighbor doubling, then a 3x3 convolution: no checkerboard (Odena et al. 2016)."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        convolution = nn.Conv2d(n_in, n_out, 3, padding=1)
+        _initialize(convolution, n_in * 9, n_out * 9, 4.0)
+        super().__init__(nn.Upsample(scale_factor=2, mode="nearest"), convolution)
+
+
+def dense(n_in: int, n_out: int, *, bias: bool = True) -> nn.Linear:
+    """A linear layer with the paper's first weights."""
+    layer = nn.Linear(n_in, n_out, bias=bias)
+    _initialize(layer, n_in, n_out, 2.0)
+    return layer
+
+
+def _initialize(layer: nn.Module, fan_in: float, fan_out: float, gain: float) -> None:
+    """Uniform weights of deviation sqrt(gain / (fan_in + fan_out)), zero biases. METHOD.md sect. 2."""
+    limit = math.sqrt(3.0) * math.sqrt(gain / (fan_in + fan_out))
+    weight, bias = layer.get_parameter("weight"), getattr(layer, "bias", None)
+    nn.init.uniform_(weight, -limit, limit)
+    if bias is not None:
+        nn.init.zeros_(bias)
+
+
+class Trunk(nn.Module):
+    """Four convolutions, each halving the image and doubling the channels. The critic's and the encoder's."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        widths = [channels, *(width * 2**layer for layer in range(N_LAYERS))]
+        self.layers = nn.ModuleList(down(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+
+    def forward(self, images: Tensor, slope: float) -> Tensor:
+        """Features after the last activation: leaky ReLU of `slope`, ReLU for 0."""
+        x = pad(images)
+        for layer in self.layers:
+            x = functional.leaky_relu(layer(x), slope)
+        return x  # (n, 8 width, side, side)
+
+
+def n_features(size: int, width: int) -> int:
+    """Length of the trunk's output: 18,432 for the paper's 96 pixels and width 64."""
+    return width * 2 ** (N_LAYERS - 1) * (padded_size(size) // MULTIPLE) ** 2

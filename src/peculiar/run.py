@@ -1,0 +1,162 @@
+"""A stage's record: what it was told, what it read, and that it is complete."""
+
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Protocol
+
+FINISHED = "run.json"  # put in place last: its presence means complete
+STARTED = "started.json"  # the same promise, not yet kept
+RECORDED_PACKAGES = ("peculiar", "torch", "numpy", "pylance", "pyarrow", "astropy", "scipy")
+
+
+class Track(Protocol):
+    """Follow a long loop: a context that yields `advance(n)`. The command line passes a progress bar."""
+
+    def __call__(self, description: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]: ...
+
+
+@contextmanager
+def quiet(description: str, total: int | None) -> Iterator[Callable[[int], None]]:  # noqa: ARG001
+    """Follow nothing: the default `Track`."""
+    yield lambda n: None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """One record, as `run.json` holds it."""
+
+    stage: str
+    config: dict[str, Any]
+    inputs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    outputs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    packages: dict[str, str] = dataclasses.field(default_factory=dict)
+    started: str = ""
+    finished: str = ""
+
+
+def begin(folder: Path, stage: str, config: Any, *, inputs: Mapping[str, Any], replace: bool = False) -> Run:
+    """Open a stage's folder for work, and return the record to `finish` with.
+
+    A folder that was begun or finished with the same config is gone on with. Fields declared with
+    ``compare=False`` (workers, device) may differ.
+
+    Raises
+    ------
+    ValueError
+        The folder was made with another config, naming the fields that differ; with `replace` it is emptied instead.
+    """
+    now = as_json(config)
+    before = read_run(folder) or read_started(folder)
+    if before is not None and replace:
+        shutil.rmtree(folder)
+        before = None
+    if before is not None:
+        differing = [name for name in compared_fields(config) if before.config.get(name) != now.get(name)]
+        if differing:
+            changes = ", ".join(f"{name} was {before.config.get(name)!r}, now {now.get(name)!r}" for name in differing)
+            raise ValueError(
+                f"{folder} was made by {before.stage} with another config: {changes}; "
+                "repeat the old values, give --replace to start over, or another --name to keep both"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    run = Run(
+        stage=stage,
+        config=now,
+        inputs=dict(inputs),
+        outputs=dict(before.outputs) if before else {},
+        packages=_package_versions(),
+        started=before.started if before and not before.finished else _now(),
+    )
+    write_json(folder / STARTED, dataclasses.asdict(run))
+    (folder / FINISHED).unlink(missing_ok=True)
+    return run
+
+
+def finish(folder: Path, run: Run, **outputs: Any) -> Run:
+    """Declare a stage complete: write `run.json`, and only then take the started record away."""
+    done = dataclasses.replace(run, outputs={**run.outputs, **outputs}, finished=_now())
+    write_json(folder / FINISHED, dataclasses.asdict(done))
+    (folder / STARTED).unlink(missing_ok=True)
+    return done
+
+
+def read_run(folder: Path) -> Run | None:
+    """The record of a complete stage, or None."""
+    return _read(folder / FINISHED)
+
+
+def read_started(folder: Path) -> Run | None:
+    """The record of a stage that was begun and not finished, or None."""
+    return _read(folder / STARTED)
+
+
+def recorded_config(folder: Path) -> dict[str, Any] | None:
+    """The config that a folder was begun or finished with, or None."""
+    run = read_run(folder) or read_started(folder)
+    return None if run is None else run.config
+
+
+def as_json(config: Any) -> dict[str, Any]:
+    """A config dataclass as JSON types: paths become text, tuples lists."""
+    fields: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    return fields
+
+
+def compared_fields(config: Any) -> list[str]:
+    """Names of the config fields that change the result."""
+    return [field.name for field in dataclasses.fields(config) if field.compare]
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never half."""
+    with atomic(path) as partial:
+        partial.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write to, put in its place when the block ends without an error."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=path.suffix)
+    os.close(handle)
+    partial = Path(name)
+    try:
+        yield partial
+        with partial.open("rb") as stream:
+            os.fsync(stream.fileno())
+        partial.chmod(0o644)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Run | None:
+    if not path.exists():
+        return None
+    try:
+        return Run(**json.loads(path.read_text(encoding="utf-8")))
+    except (json.JSONDecodeError, TypeError) as error:
+        raise ValueError(
+            f"{path} is not a stage record: {error}; move the folder away and run the stage again"
+        ) from error
+
+
+def _package_versions() -> dict[str, str]:
+    found = {}
+    for name in RECORDED_PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

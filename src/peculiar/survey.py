@@ -1,0 +1,305 @@
+"""Images and catalog of one survey, and the Lance tables that everything else is kept in, matched by `object_id`."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import lance
+    import pyarrow as pa
+
+TAKE_AT_ONCE = 1_000  # ids a look-up: the filter is parsed, and a longer one parses slowly
+MAX_MISSING_SHOWN = 5
+PERMUTATION_ROUNDS = 6  # four suffice for a pseudo-random permutation (Luby & Rackoff 1988); two more for short ones
+
+
+class Table:
+    """A Lance table with a row an object.
+
+    Rows are appended in commits, so that a reader or a kill sees whole commits only, and looked up by `object_id`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def exists(self) -> bool:
+        """Whether anything was committed."""
+        return (self.path / "_versions").is_dir()
+
+    def open(self) -> "lance.LanceDataset":
+        """The newest version, for what this class does not do.
+
+        Raises
+        ------
+        FileNotFoundError
+            Nothing was committed yet.
+        """
+        import lance
+
+        if not self.exists():
+            raise FileNotFoundError(f"there is no table {self.path} yet; `peculiar status` says which stage makes it")
+        return lance.dataset(str(self.path))
+
+    @property
+    def version(self) -> int:
+        """Lance's number of the newest version; 0 before the first."""
+        return int(self.open().version) if self.exists() else 0
+
+    def __len__(self) -> int:
+        return int(self.open().count_rows()) if self.exists() else 0
+
+    @property
+    def schema(self) -> "pa.Schema":
+        """Arrow schema."""
+        return self.open().schema
+
+    def append(self, batches: "Iterable[pa.RecordBatch]", schema: "pa.Schema") -> None:
+        """Commit rows, all or none."""
+        import lance
+        import pyarrow as pa
+
+        reader = pa.RecordBatchReader.from_batches(schema, batches)
+        lance.write_dataset(reader, str(self.path), mode="append" if self.exists() else "create")
+
+    def scan(
+        self, columns: Sequence[str] | None = None, *, batch_size: int = 1024, where: str | None = None
+    ) -> "Iterator[pa.RecordBatch]":
+        """All rows in their order, a batch at a time. `where` is for our own expressions, never a user's."""
+        if self.exists():
+            yield from self.open().to_batches(
+                columns=None if columns is None else list(columns), batch_size=batch_size, filter=where, batch_readahead=2
+            )
+
+    def column(self, name: str) -> np.ndarray:
+        """One numeric column as an array; null is NaN. 8 bytes an object."""
+        parts = [batch.column(0).to_numpy(zero_copy_only=False) for batch in self.scan([name], batch_size=65_536)]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    def object_ids(self) -> np.ndarray:
+        """All ids in the table's order, int64."""
+        return self.column("object_id").astype(np.int64)
+
+    def take(self, object_ids: Sequence[int] | np.ndarray, columns: Sequence[str] | None = None) -> "pa.Table":
+        """The rows of these objects, in the order asked for.
+
+        Raises
+        ------
+        KeyError
+            An id is not in the table; the first few are named.
+        """
+        import pyarrow as pa
+
+        wanted = np.asarray(object_ids, np.int64)
+        names = None if columns is None else list(dict.fromkeys(["object_id", *columns]))
+        dataset = self.open()
+        parts = []
+        for first in range(0, len(wanted), TAKE_AT_ONCE):
+            listed = ",".join(map(str, np.unique(wanted[first : first + TAKE_AT_ONCE])))
+            parts.append(dataset.to_table(columns=names, filter=f"object_id IN ({listed})"))
+        found = pa.concat_tables(parts) if parts else dataset.to_table(columns=names, limit=0)
+        present = found["object_id"].to_numpy()
+        order = np.argsort(present, kind="stable")
+        place = np.searchsorted(present, wanted, sorter=order)
+        place = order[np.minimum(place, len(order) - 1)] if len(order) else np.zeros(len(wanted), np.int64)
+        missing = wanted[present[place] != wanted] if len(order) else wanted
+        if len(missing):
+            raise missing_objects(missing, self.path)
+        rows = found.take(place)
+        return rows if columns is None else rows.select(list(columns))
+
+    def build_index(self) -> None:
+        """Make or refresh the scalar index that look-ups by `object_id` use."""
+        dataset = self.open()
+        if any(index.field_names == ["object_id"] for index in dataset.describe_indices()):
+            dataset.optimize.optimize_indices()
+        else:
+            dataset.create_scalar_index("object_id", "BTREE")
+
+
+def missing_objects(missing: np.ndarray, where: Path | str) -> KeyError:
+    """The error for ids that are not there, naming the first few."""
+    shown = ", ".join(map(str, missing[:MAX_MISSING_SHOWN]))
+    more = f" and {len(missing) - MAX_MISSING_SHOWN} more" if len(missing) > MAX_MISSING_SHOWN else ""
+    return KeyError(f"no object {shown}{more} in {where}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageForm:
+    """What all images of a survey have in common; kept in the table's schema metadata."""
+
+    size: int
+    channels: int
+    bands: tuple[str, ...] = ()
+    flux_bands: int = 0
+    pixel_scale: float | None = None  # arcsec a pixel
+    stretch: str = "none"
+
+    def to_metadata(self) -> dict[bytes, bytes]:
+        """Arrow schema metadata."""
+        return {b"peculiar.image": json.dumps(asdict(self) | {"image_dtype": "uint8", "flux_dtype": "float32"}).encode()}
+
+    @classmethod
+    def from_metadata(cls, metadata: dict[bytes, bytes]) -> "ImageForm":
+        """Undo `to_metadata`."""
+        fields: dict[str, Any] = json.loads(metadata[b"peculiar.image"])
+        fields = {name: fields[name] for name in cls.__dataclass_fields__}
+        return cls(**{**fields, "bands": tuple(fields["bands"])})
+
+
+class Survey(Table):
+    """The survey's table: `object_id`, `source`, `ra`, `dec`, `image`, perhaps `flux`, and the catalog's columns.
+
+    Images are bytes of fixed length, uint8 (height, width, channels) in C order; flux likewise, float32 (bands, height,
+    width). `ImageForm` in the schema metadata says the shapes.
+    """
+
+    @cached_property
+    def form(self) -> ImageForm:
+        """Size, channels, bands and stretch of the images."""
+        return ImageForm.from_metadata(self.schema.metadata)
+
+    def images_of(self, batch: "pa.RecordBatch | pa.Table") -> np.ndarray:
+        """The images of rows that were read with the column "image", uint8 (n, height, width, channels)."""
+        form = self.form
+        return _pixels(batch.column("image"), np.uint8, (form.size, form.size, form.channels))
+
+    def flux_of(self, batch: "pa.RecordBatch | pa.Table") -> np.ndarray:
+        """The fluxes of rows that were read with the column "flux", float32 (n, bands, height, width)."""
+        form = self.form
+        return _pixels(batch.column("flux"), np.float32, (form.flux_bands, form.size, form.size))
+
+    def images(self, object_ids: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Images by id, uint8 (n, height, width, channels), in the order asked for."""
+        return self.images_of(self.take(object_ids, ["image"]))
+
+    def flux(self, object_ids: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Fluxes by id, float32 (n, bands, height, width), in the order asked for."""
+        if not self.form.flux_bands:
+            raise ValueError(f"{self.path} keeps no flux; ingest with --keep-flux")
+        return self.flux_of(self.take(object_ids, ["flux"]))
+
+    def shuffled(self, batch_size: int, *, seed: int) -> "ShuffledImages":
+        """Batches for training, in an order that depends on the seed alone."""
+        return ShuffledImages(self, batch_size, seed)
+
+    def find(self, name: str | int) -> int:
+        """The id of an object given by its id or its source.
+
+        Raises
+        ------
+        KeyError
+            Neither an id nor a source of the survey.
+        """
+        text = str(name)
+        if text.removeprefix("-").isdigit() and -(2**63) <= int(text) < 2**63:
+            self.take([int(text)], ["object_id"])
+            return int(text)
+        quoted = text.replace("'", "''")
+        found = self.open().to_table(columns=["object_id"], filter=f"source = '{quoted}'")
+        if not found.num_rows:
+            raise KeyError(f"no object with id or source {text!r} in {self.path}")
+        return int(found["object_id"][0].as_py())
+
+
+def _pixels(column: Any, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+    """Rows of fixed-size binary as one array, without a copy where Arrow has them in one piece."""
+    import pyarrow as pa
+
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+        if isinstance(column, pa.ChunkedArray):  # combine_chunks of no rows
+            return np.empty((0, *shape), dtype)
+    width = column.type.byte_width
+    whole = np.frombuffer(column.buffers()[1], np.uint8) if len(column) else np.empty(0, np.uint8)
+    rows = whole[column.offset * width : (column.offset + len(column)) * width]
+    return rows.view(dtype).reshape(len(column), *shape)
+
+
+class ShuffledImages:
+    """Numbered batches of images: batch k is the same whenever it is asked for, and each epoch shows every image once.
+
+    The order is a keyed permutation, computed and not stored, so that a hundred million rows need no memory and a run
+    that goes on at batch k costs nothing to wind forward. With `strata` (a group number a row), every batch draws its
+    places from the groups in turn, so that all groups are shown equally often.
+    """
+
+    def __init__(self, survey: Survey, batch_size: int, seed: int, strata: np.ndarray | None = None) -> None:
+        self.survey, self.batch_size, self.seed = survey, batch_size, seed
+        self.dataset = survey.open()
+        n_rows = self.dataset.count_rows()
+        if strata is None:
+            self.groups: list[np.ndarray | None] = [None]
+            self.sizes = [n_rows]
+        else:
+            self.groups = [np.flatnonzero(strata == group) for group in np.unique(strata)]
+            self.sizes = [len(group) for group in self.groups if group is not None]
+        if not n_rows:
+            raise ValueError(f"{survey.path} holds no image; ingest some first")
+
+    def rows(self, number: int) -> np.ndarray:
+        """Row numbers of batch `number`, valid for the version that was opened."""
+        places = np.arange(number * self.batch_size, (number + 1) * self.batch_size)
+        chosen = np.empty(self.batch_size, np.int64)
+        for which, (group, size) in enumerate(zip(self.groups, self.sizes, strict=True)):
+            mine = places % len(self.groups) == which
+            epoch, place = np.divmod(places[mine] // len(self.groups), size)
+            shuffled = np.empty(len(place), np.int64)
+            for each in np.unique(epoch):
+                is_now = epoch == each
+                shuffled[is_now] = permuted(place[is_now], size, key=(self.seed, int(each), which))
+            chosen[mine] = shuffled if group is None else group[shuffled]
+        return chosen
+
+    def batch(self, number: int) -> np.ndarray:
+        """Images of batch `number`, uint8 (batch_size, height, width, channels)."""
+        # Lance wants ascending rows; the order within a batch carries nothing.
+        rows = np.sort(self.rows(number))
+        unique, inverse = np.unique(rows, return_inverse=True)
+        images = self.survey.images_of(self.dataset.take(unique.tolist(), columns=["image"]))
+        return images[inverse]
+
+
+def permuted(places: np.ndarray, size: int, *, key: tuple[int, ...]) -> np.ndarray:
+    """Where a keyed pseudo-random permutation of 0 .. size - 1 sends `places`.
+
+    A Feistel network on the next even power of two, walked until it lands inside (Black & Rogaway 2002).
+    """
+    half = max(1, ((size - 1).bit_length() + 1) // 2)
+    mask = np.uint64(2**half - 1)
+    seeds = np.random.SeedSequence([part % 2**64 for part in key]).generate_state(PERMUTATION_ROUNDS, np.uint64)
+    moved = _feistel(places.astype(np.uint64), half, mask, seeds)
+    while (outside := moved >= size).any():
+        moved[outside] = _feistel(moved[outside], half, mask, seeds)
+    return moved.astype(np.int64)
+
+
+def _feistel(values: np.ndarray, half: int, mask: np.uint64, seeds: np.ndarray) -> np.ndarray:
+    left, right = values >> np.uint64(half), values & mask
+    for seed in seeds:
+        left, right = right, left ^ (_scrambled(right ^ seed) & mask)
+    return (left << np.uint64(half)) | right
+
+
+def _scrambled(values: np.ndarray) -> np.ndarray:
+    """The finalizer of SplitMix64 (Steele et al. 2014): every input bit moves every output bit."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def hashed(values: np.ndarray, seed: int) -> np.ndarray:
+    """A pseudo-random uint64 of every integer: what samples are drawn by, whatever the order of rows."""
+    offset = np.random.SeedSequence(seed % 2**64).generate_state(1, np.uint64)[0]
+    return _scrambled(np.asarray(values).astype(np.int64).view(np.uint64) ^ offset)
+
+
+def hash_id(source: str) -> int:
+    """The id of an object that has none: the first 63 bits of BLAKE2b of its source."""
+    digest = hashlib.blake2b(source.encode("utf-8"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
