@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+
+    from peculiar.survey import ShuffledImages
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -36,6 +39,27 @@ class Machine:
         import torch
 
         network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def tensor(self, images: "np.ndarray") -> "torch.Tensor":
+        """Stored images, uint8 (n, height, width, channels), in network form on the device."""
+        import torch
+
+        from peculiar.sky.pixels import to_network
+
+        on_device = torch.from_numpy(to_network(images)).to(self.device)
+        return on_device.contiguous(memory_format=torch.channels_last)
+
+    def training_batch(self, images: "ShuffledImages", number: int, *, is_augmented: bool) -> "torch.Tensor":
+        """Batch `number` of the shuffled survey on the device, under the square's symmetries where augmented."""
+        import numpy as np
+
+        from peculiar.sky.pixels import turned
+
+        batch = images.batch(number)
+        if is_augmented:
+            random = np.random.default_rng([images.seed % 2**64, number])
+            batch = turned(batch, random.integers(0, 8, len(batch)))
+        return self.tensor(batch)
 
     def __str__(self) -> str:
         return f"{self.device.type} in {'bfloat16' if self.is_bfloat16 else 'float32'}"

@@ -51,8 +51,11 @@ def train(
     save_every: int,
     record: Callable[[int, Metrics], None],
     save: Callable[[int], None],
+    advance: Callable[[int], None],
 ) -> None:
     """Take steps `first_step` .. `n_steps` - 1; record mean metrics, and save, every so often and at the end.
+
+    `advance` is told of every step.
 
     Raises
     ------
@@ -62,6 +65,7 @@ def train(
     gathered: list[dict[str, Tensor]] = []
     for number in range(first_step, n_steps):
         gathered.append(training.step(number))
+        advance(1)
         done = number + 1
         is_saving = done % save_every == 0 or done == n_steps
         if done % record_every == 0 or is_saving:

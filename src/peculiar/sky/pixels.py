@@ -1,9 +1,9 @@
 """The one bridge between the stored form of an image (uint8, channels last) and the network's (float32, first)."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32, Int64, UInt8
 
 Fit = Literal["exact", "crop", "pad", "resample"]
 
@@ -22,3 +22,18 @@ def to_stored(images: Float[np.ndarray, "n channels height width"]) -> UInt8[np.
     """Stored images of network images: clipped to 0..1, times 255, rounded. Undoes `to_network` exactly."""
     levels = np.rint(np.clip(images, 0.0, 1.0) * 255.0).astype(np.uint8)
     return np.ascontiguousarray(np.moveaxis(levels, 1, -1))
+
+
+def turned(
+    images: UInt8[np.ndarray, "n size size channels"], symmetry: Int64[np.ndarray, " n"]
+) -> UInt8[np.ndarray, "n size size channels"]:
+    """Images under one of the square's eight symmetries each: quarter turns (`symmetry` % 4), mirrored from 4 up.
+
+    A galaxy has no up: training sees all eight. One turn more than none is `numpy.rot90` from rows to columns.
+    """
+    result = np.empty_like(images)
+    for which in range(8):
+        mine = symmetry == which
+        part = images[mine, :, ::-1] if which >= 4 else images[mine]
+        result[mine] = np.rot90(part, which % 4, axes=(1, 2))
+    return result

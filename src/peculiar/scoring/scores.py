@@ -1,0 +1,65 @@
+"""What a score means beside the others: sigma, robust sigma, percentile, against a frozen reference."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+SCORES = ("score_gen", "score_disc", "score_anom")
+MAD_TO_SIGMA = 1.4826  # of a normal distribution
+# Even steps of one in a thousand, and finer toward the top, where objects are selected.
+_LEVELS = np.unique(np.concatenate([np.linspace(0.0, 1.0, 1001), 1.0 - np.logspace(-1, -6, 501)]))
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Statistics of one score over a reference sample; what `sigma`, `robust_sigma` and `percentile` are relative to."""
+
+    n_objects: int
+    mean: float
+    deviation: float  # of the population, as in the paper
+    median: float
+    mad: float
+    quantiles: tuple[float, ...]
+
+    @classmethod
+    def of(cls, values: Float[np.ndarray, " n"]) -> "Distribution":
+        """Describe a sample. NaN is an error: a score is a number."""
+        if not len(values) or not np.isfinite(values).all():
+            raise ValueError(f"a reference needs finite scores, got {np.isfinite(values).sum()} of {len(values)}")
+        values = np.sort(values.astype(np.float64))
+        median = float(np.median(values))
+        return cls(
+            n_objects=len(values),
+            mean=float(values.mean()),
+            deviation=float(values.std()),
+            median=median,
+            mad=float(np.median(np.abs(values - median))),
+            quantiles=tuple(np.quantile(values, _LEVELS).tolist()),
+        )
+
+    def sigma(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """(value - mean) / deviation, the paper's form; 0 where the reference is constant."""
+        return _ratio(values - self.mean, self.deviation)
+
+    def robust_sigma(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """(value - median) / (1.4826 MAD); 0 where half the reference is one value."""
+        return _ratio(values - self.median, MAD_TO_SIGMA * self.mad)
+
+    def percentile(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """Percent of the reference below, interpolated between stored quantiles; 0 and 100 outside."""
+        return 100.0 * np.interp(values, self.quantiles, _LEVELS)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> "Distribution":
+        """Undo `to_json`."""
+        return cls(**{**fields, "quantiles": tuple(fields["quantiles"])})
+
+
+def _ratio(difference: Float[np.ndarray, " n"], unit: float) -> Float[np.ndarray, " n"]:
+    return difference / unit if unit > 0 else np.zeros_like(difference)

@@ -1,0 +1,148 @@
+"""Train the encoder that guesses latents, against the frozen generator and critic. METHOD.md sect. 3."""
+
+import logging
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from peculiar.checkpoint import TrainingFolder, file_digest, load_network
+from peculiar.run import Run, Track, begin, finish, quiet
+from peculiar.survey import ShuffledImages, Survey
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from peculiar.engine import Machine
+    from peculiar.networks.training import EncoderTraining
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainEncoderConfig:
+    """What `train-encoder` can be told."""
+
+    gan: Annotated[str, "name of the networks to encode for"] = "gan"
+    checkpoint: Annotated[int, "step of their checkpoint; 0 for the newest"] = 0
+    width: Annotated[int, "channels of the first layer; the paper's encoder has 64"] = 32
+    n_steps: Annotated[int, "updates; give a larger number to train on"] = field(default=1000, compare=False)
+    batch_size: Annotated[int, "images a batch"] = 32
+    learning_rate: Annotated[float, "Adam's rate"] = 5e-4
+    reconstruction_weight: Annotated[float, "lambda_anom of the loss, Eq. 6"] = 0.3
+    is_augmented: Annotated[bool, "show every image under the eight symmetries of the square"] = True
+    save_every: Annotated[int, "steps between checkpoints"] = field(default=250, compare=False)
+    seed: Annotated[int, "seed of first weights and order"] = 0
+    device: Annotated[str, "auto, cpu, cuda or mps"] = field(default="auto", compare=False)
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ("width", "n_steps", "batch_size", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        if not 0 <= self.reconstruction_weight <= 1:
+            raise ValueError(f"reconstruction_weight must be from 0 to 1, got {self.reconstruction_weight}")
+
+
+PRESETS = {
+    # METHOD.md sect. 3; the rate is ours, as the output is linear.
+    "paper": TrainEncoderConfig(width=64, n_steps=5000, learning_rate=1e-4, is_augmented=False),
+    "small": TrainEncoderConfig(),
+}
+
+
+def train_encoder(
+    folder: Path, config: TrainEncoderConfig, *, name: str = "encoder", replace: bool = False, track: Track = quiet
+) -> Run:
+    """Train `networks/<name>` of the atlas in `folder`, or go on where it stopped.
+
+    Raises
+    ------
+    Diverged
+        A loss was no number; the last good checkpoint stands.
+    """
+    from peculiar import engine
+
+    engine.tune()
+    survey = Survey(folder / "survey" / "table.lance")
+    gan = TrainingFolder(folder / "networks" / config.gan).checkpoint_path(config.checkpoint)
+    home = folder / "networks" / name
+    inputs = {"survey": survey.version, "n_objects": len(survey), "gan": file_digest(gan)}
+    run = begin(home, "train-encoder", config, inputs=inputs, replace=replace)
+    machine = engine.machine(config.device)
+    with closing(TrainingFolder(home)) as training_folder:
+        training, form = _prepare(survey, gan, config, machine)
+        done, state = training_folder.restore()
+        if state:
+            training.restore(state)
+            log.info("going on at step %d of %d", done, config.n_steps)
+        _train(training, training_folder, config, done, form, track)
+        newest = training_folder.checkpoint_path()
+    return finish(home, run, step=int(newest.stem), digest=file_digest(newest), machine=str(machine))
+
+
+def _prepare(
+    survey: Survey, gan: Path, config: TrainEncoderConfig, machine: "Machine"
+) -> "tuple[EncoderTraining, dict[str, int]]":
+    import torch
+
+    from peculiar.networks.encoder import Encoder
+    from peculiar.networks.gan import Critic, Generator
+    from peculiar.networks.training import EncoderTraining
+    from peculiar.scoring.reconstruction import anomaly_terms, combine
+
+    generator, critic = load_network(gan, "generator", Generator), load_network(gan, "critic", Critic)
+    form = {
+        "size": survey.form.size,
+        "channels": survey.form.channels,
+        "width": config.width,
+        "n_latent": generator.n_latent,
+    }
+    torch.manual_seed(config.seed)
+    encoder = Encoder(**form)
+    for network in (generator, critic, encoder):
+        machine.place(network)
+
+    def loss(images: "Tensor", latent: "Tensor") -> "Tensor":
+        terms = anomaly_terms(images, critic.features(images), generator(latent), critic.features)
+        return combine(*terms, weight=config.reconstruction_weight)
+
+    images = ShuffledImages(survey, config.batch_size, config.seed)
+    training = EncoderTraining(
+        encoder,
+        loss,
+        partial(machine.training_batch, images, is_augmented=config.is_augmented),
+        learning_rate=config.learning_rate,
+        precision=machine.precision,
+    )
+    return training, form
+
+
+def _train(
+    training: "EncoderTraining",
+    folder: TrainingFolder,
+    config: TrainEncoderConfig,
+    done: int,
+    form: dict[str, int],
+    track: Track,
+) -> None:
+    from peculiar.networks.training import train
+
+    def save(step: int) -> None:
+        folder.save(step, training.tensors(), {"encoder": training.encoder}, {"encoder": form})
+
+    with track("training encoder", config.n_steps) as advance:
+        advance(done)
+        train(
+            training,
+            first_step=done,
+            n_steps=config.n_steps,
+            record_every=min(25, config.save_every),
+            save_every=config.save_every,
+            record=folder.record,
+            save=save,
+            advance=advance,
+        )
