@@ -69,6 +69,23 @@ def load_network(path: Path, which: str, build: "Callable[..., Network]") -> "Ne
     return network.requires_grad_(False).eval()
 
 
+def load_pinned(path: Path, digest: str, which: str, build: "Callable[..., Network]") -> "Network":
+    """`load_network`, of the very file that a record names.
+
+    Raises
+    ------
+    ValueError
+        The file's digest is another one; both are named.
+    """
+    found = file_digest(path)
+    if found != digest:
+        raise ValueError(
+            f"{path} has digest {found}, and the scores were made with {digest}; "
+            "restore that file, or score again with --replace"
+        )
+    return load_network(path, which, build)
+
+
 class TrainingFolder:
     """What training leaves in `networks/<name>/`.
 

@@ -61,6 +61,17 @@ class Machine:
             batch = turned(batch, random.integers(0, 8, len(batch)))
         return self.tensor(batch)
 
+    def reconstruct(self, generator: "torch.nn.Module", latent: "np.ndarray") -> "np.ndarray":
+        """Stored images, uint8 (n, height, width, channels), that the generator makes of latents, in float32."""
+        import torch
+
+        from peculiar.scoring.reconstruction import in_batches
+        from peculiar.sky.pixels import to_stored
+
+        with torch.no_grad():
+            (images,) = in_batches(lambda at: (generator(at),), torch.from_numpy(latent).to(self.device))
+        return to_stored(images.cpu().numpy())
+
     def __str__(self) -> str:
         return f"{self.device.type} in {'bfloat16' if self.is_bfloat16 else 'float32'}"
 

@@ -67,14 +67,32 @@ class Table:
         reader = pa.RecordBatchReader.from_batches(schema, batches)
         lance.write_dataset(reader, str(self.path), mode="append" if self.exists() else "create")
 
+    def append_in_commits(self, batches: "Iterable[pa.RecordBatch]", schema: "pa.Schema", *, n_rows: int) -> None:
+        """Commit every `n_rows` or so, which is what a kill loses at most, and index what was written."""
+        gathered: list[pa.RecordBatch] = []
+        for batch in batches:
+            gathered.append(batch)
+            if sum(each.num_rows for each in gathered) >= n_rows:
+                self.append(gathered, schema)
+                gathered = []
+        if gathered or not self.exists():
+            self.append(gathered, schema)
+        self.build_index()
+
     def scan(
-        self, columns: Sequence[str] | None = None, *, batch_size: int = 1024, where: str | None = None
+        self, columns: Sequence[str] | None = None, *, batch_size: int = 1024, but_not: "Table | None" = None
     ) -> "Iterator[pa.RecordBatch]":
-        """All rows in their order, a batch at a time. `where` is for our own expressions, never a user's."""
-        if self.exists():
-            yield from self.open().to_batches(
-                columns=None if columns is None else list(columns), batch_size=batch_size, filter=where, batch_readahead=2
-            )
+        """All rows in their order, a batch at a time; with `but_not`, of objects that the other table does not have."""
+        if not self.exists():
+            return
+        present = np.sort(but_not.object_ids()) if but_not is not None else np.empty(0, np.int64)
+        names = None if columns is None else list(columns)
+        # Lance reads ahead by default what is gigabytes of images.
+        for batch in self.open().to_batches(columns=names, batch_size=batch_size, batch_readahead=2):
+            if len(present):
+                batch = _without(batch, present)
+            if batch.num_rows:
+                yield batch
 
     def column(self, name: str) -> np.ndarray:
         """One numeric column as an array; null is NaN. 8 bytes an object."""
@@ -84,6 +102,11 @@ class Table:
     def object_ids(self) -> np.ndarray:
         """All ids in the table's order, int64."""
         return self.column("object_id").astype(np.int64)
+
+    def sample(self, n_objects: int, *, seed: int) -> np.ndarray:
+        """The ids of smallest hash: a random sample that does not depend on the order of rows."""
+        object_id = self.object_ids()
+        return object_id[np.argsort(hashed(object_id, seed), kind="stable")[:n_objects]]
 
     def take(self, object_ids: Sequence[int] | np.ndarray, columns: Sequence[str] | None = None) -> "pa.Table":
         """The rows of these objects, in the order asked for.
@@ -122,6 +145,15 @@ class Table:
             dataset.create_scalar_index("object_id", "BTREE")
 
 
+def _without(batch: "pa.RecordBatch", present: np.ndarray) -> "pa.RecordBatch":
+    """The rows whose ids are not in `present`, which is sorted."""
+    import pyarrow as pa
+
+    object_id = batch["object_id"].to_numpy()
+    place = np.minimum(np.searchsorted(present, object_id), len(present) - 1)
+    return batch.filter(pa.array(present[place] != object_id))
+
+
 def missing_objects(missing: np.ndarray, where: Path | str) -> KeyError:
     """The error for ids that are not there, naming the first few."""
     shown = ", ".join(map(str, missing[:MAX_MISSING_SHOWN]))
@@ -139,6 +171,11 @@ class ImageForm:
     flux_bands: int = 0
     pixel_scale: float | None = None  # arcsec a pixel
     stretch: str = "none"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of a stored image."""
+        return self.size, self.size, self.channels
 
     def to_metadata(self) -> dict[bytes, bytes]:
         """Arrow schema metadata."""
@@ -166,13 +203,12 @@ class Survey(Table):
 
     def images_of(self, batch: "pa.RecordBatch | pa.Table") -> np.ndarray:
         """The images of rows that were read with the column "image", uint8 (n, height, width, channels)."""
-        form = self.form
-        return _pixels(batch.column("image"), np.uint8, (form.size, form.size, form.channels))
+        return pixels(batch.column("image"), np.uint8, self.form.shape)
 
     def flux_of(self, batch: "pa.RecordBatch | pa.Table") -> np.ndarray:
         """The fluxes of rows that were read with the column "flux", float32 (n, bands, height, width)."""
         form = self.form
-        return _pixels(batch.column("flux"), np.float32, (form.flux_bands, form.size, form.size))
+        return pixels(batch.column("flux"), np.float32, (form.flux_bands, form.size, form.size))
 
     def images(self, object_ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """Images by id, uint8 (n, height, width, channels), in the order asked for."""
@@ -183,10 +219,6 @@ class Survey(Table):
         if not self.form.flux_bands:
             raise ValueError(f"{self.path} keeps no flux; ingest with --keep-flux")
         return self.flux_of(self.take(object_ids, ["flux"]))
-
-    def shuffled(self, batch_size: int, *, seed: int) -> "ShuffledImages":
-        """Batches for training, in an order that depends on the seed alone."""
-        return ShuffledImages(self, batch_size, seed)
 
     def find(self, name: str | int) -> int:
         """The id of an object given by its id or its source.
@@ -207,7 +239,7 @@ class Survey(Table):
         return int(found["object_id"][0].as_py())
 
 
-def _pixels(column: Any, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+def pixels(column: Any, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
     """Rows of fixed-size binary as one array, without a copy where Arrow has them in one piece."""
     import pyarrow as pa
 

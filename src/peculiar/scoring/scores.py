@@ -1,10 +1,14 @@
 """What a score means beside the others: sigma, robust sigma, percentile, against a frozen reference."""
 
+import hashlib
+import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int64
+
+from peculiar.scoring.conditional import Neighborhood, log_score
 
 SCORES = ("score_gen", "score_disc", "score_anom")
 MAD_TO_SIGMA = 1.4826  # of a normal distribution
@@ -63,3 +67,56 @@ class Distribution:
 
 def _ratio(difference: Float[np.ndarray, " n"], unit: float) -> Float[np.ndarray, " n"]:
     return difference / unit if unit > 0 else np.zeros_like(difference)
+
+
+def score_anom(
+    score_gen: Float[np.ndarray, " n"], score_disc: Float[np.ndarray, " n"], combination_weight: float
+) -> Float[np.ndarray, " n"]:
+    """(1 - weight) score_gen + weight score_disc. Storey-Fisher 2021, Eq. 6."""
+    return (1.0 - combination_weight) * score_gen.astype(np.float64) + combination_weight * score_disc
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What scores are relative to: a distribution of each, and a neighborhood for the conditional forms."""
+
+    distributions: dict[str, Distribution]
+    neighborhood: Neighborhood
+
+    @classmethod
+    def of(
+        cls, scores: dict[str, Float[np.ndarray, " n"]], sample: dict[str, np.ndarray], covariates: np.ndarray
+    ) -> "Reference":
+        """Freeze distributions of all `scores`, and a neighborhood of the objects in `sample` (ids and the scores)."""
+        logs = np.stack([log_score(sample[name]) for name in SCORES], axis=1)
+        usable = np.isfinite(covariates).all(axis=1)
+        neighborhood = Neighborhood(sample["object_id"][usable], covariates[usable], logs[usable])
+        return cls({name: Distribution.of(scores[name]) for name in SCORES}, neighborhood)
+
+    @property
+    def digest(self) -> str:
+        """BLAKE2b of all its numbers, 32 hexadecimal digits."""
+        digest = hashlib.blake2b(digest_size=16)
+        statistics = {name: each.to_json() for name, each in self.distributions.items()}
+        digest.update(json.dumps(statistics, sort_keys=True).encode())
+        for rows in (self.neighborhood.object_id, self.neighborhood.covariates, self.neighborhood.log_scores):
+            digest.update(np.ascontiguousarray(rows).tobytes())
+        return digest.hexdigest()
+
+    def relate(
+        self,
+        object_id: Int64[np.ndarray, " n"],
+        scores: dict[str, Float[np.ndarray, " n"]],
+        covariates: Float[np.ndarray, "n n_covariates"],
+    ) -> dict[str, Float[np.ndarray, " n"]]:
+        """Every score's sigma, robust sigma, percentile and conditional form, by column name."""
+        logs = np.stack([log_score(scores[name]) for name in SCORES], axis=1)
+        conditional = self.neighborhood.conditional(object_id, covariates, logs)
+        found = {}
+        for place, name in enumerate(SCORES):
+            distribution = self.distributions[name]
+            found[f"{name}_sigma"] = distribution.sigma(scores[name])
+            found[f"{name}_robust_sigma"] = distribution.robust_sigma(scores[name])
+            found[f"{name}_percentile"] = distribution.percentile(scores[name])
+            found[f"{name}_conditional"] = conditional[:, place]
+        return found

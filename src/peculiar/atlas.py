@@ -1,0 +1,407 @@
+"""The Python face of an atlas: one folder, its stages, its tables, its pictures."""
+
+import dataclasses
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from peculiar.checkpoint import load_pinned
+from peculiar.run import Run, Track, begin, finish, quiet, read_run, read_started, recorded_config
+from peculiar.stages.ingest import IngestConfig
+from peculiar.stages.rank import FIRST_SHOWN
+from peculiar.survey import Survey, Table, pixels
+
+if TYPE_CHECKING:
+    import astropy.table
+    import pyarrow as pa
+    from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
+PAPER_IMAGES = 50_000  # fewer do not feed the paper's networks; MEASURED.md: 500 images, no fine structure
+Preset = Literal["auto", "paper", "small"]
+ObjectIds = Sequence[int | str] | np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Where one stage's folder stands: absent, interrupted, complete, behind (objects to come) or stale (inputs changed)."""
+
+    stage: str
+    folder: str
+    state: Literal["absent", "interrupted", "complete", "behind", "stale"]
+    detail: str = ""
+
+
+class Atlas:
+    """One survey's folder.
+
+    Parameters
+    ----------
+    folder
+        Made by the first stage that writes to it.
+    track
+        Follows long loops; the command line passes a progress bar.
+
+    Examples
+    --------
+    >>> atlas = peculiar.Atlas("my-atlas")  # doctest: +SKIP
+    >>> atlas.run(images="cutouts/")  # doctest: +SKIP
+    >>> atlas.top(25)  # doctest: +SKIP
+    """
+
+    def __init__(self, folder: str | Path, *, track: Track = quiet) -> None:
+        self.folder, self.track = Path(folder), track
+
+    def __repr__(self) -> str:
+        return f"Atlas({str(self.folder)!r}, {len(self.survey)} objects)"
+
+    # Stages. Options that are not given are those that the folder was begun with, or the preset's.
+
+    def ingest(self, images: str | Path | None = None, *, replace: bool = False, **options: Any) -> Run:
+        """Read images, and a catalog, into the survey. See `IngestConfig` for options; `Run.outputs` counts what came."""
+        from peculiar.stages.ingest import ingest
+
+        if images is not None:
+            options["images"] = Path(images)
+        config = self._config(self.folder / "survey", IngestConfig(), options, replace)
+        return ingest(self.folder, config, replace=replace, track=self.track)
+
+    def add_columns(self, table: str | Path, **options: Any) -> Run:
+        """Join the columns of a table to the survey. See `AddColumnsConfig` for options."""
+        from peculiar.stages.add_columns import AddColumnsConfig, add_columns
+
+        return add_columns(self.folder, AddColumnsConfig(table=Path(table), **options), track=self.track)
+
+    def train_gan(
+        self, *, preset: Preset = "auto", name: str = "gan", replace: bool = False, **options: Any
+    ) -> Run:
+        """Train generator and critic. See `TrainGanConfig` for options."""
+        from peculiar.stages.train_gan import PRESETS, train_gan
+
+        home = self.folder / "networks" / name
+        config = self._config(home, PRESETS[self.choose_preset(preset, options.get("device", "auto"))], options, replace)
+        return train_gan(self.folder, config, name=name, replace=replace, track=self.track)
+
+    def train_encoder(
+        self, *, preset: Preset = "auto", name: str = "encoder", replace: bool = False, **options: Any
+    ) -> Run:
+        """Train the encoder. See `TrainEncoderConfig` for options."""
+        from peculiar.stages.train_encoder import PRESETS, train_encoder
+
+        home = self.folder / "networks" / name
+        config = self._config(home, PRESETS[self.choose_preset(preset, options.get("device", "auto"))], options, replace)
+        return train_encoder(self.folder, config, name=name, replace=replace, track=self.track)
+
+    def score(self, *, name: str = "main", replace: bool = False, **options: Any) -> Run:
+        """Find latents and score what is not scored yet. See `ScoreConfig` for options."""
+        from peculiar.stages.score import ScoreConfig, score
+
+        config = self._config(self.folder / "scores" / name, ScoreConfig(), options, replace)
+        return score(self.folder, config, name=name, replace=replace, track=self.track)
+
+    def rank(self, *, name: str = "main", replace: bool = False, **options: Any) -> Run:
+        """Compare scores with a frozen reference. See `RankConfig` for options."""
+        from peculiar.stages.rank import RankConfig, rank
+
+        config = self._config(self.folder / "rankings" / name, RankConfig(), options, replace)
+        return rank(self.folder, config, name=name, replace=replace, track=self.track)
+
+    def sweep_weights(
+        self, weights: Sequence[float] = (0.0, 0.1, 0.3, 0.5, 1.0), *, sample: int = 2000, name: str = "main"
+    ) -> Run:
+        """Score a sample anew at other reconstruction weights; tables and figures in `sweeps/<name>`."""
+        from peculiar.stages.sweep import SweepConfig, sweep
+
+        return sweep(self.folder, SweepConfig(scores=name, weights=tuple(weights), sample=sample), track=self.track)
+
+    def release(self, *, name: str = "main", replace: bool = False, **options: Any) -> Run:
+        """Write the catalog, the selection, figures and a report to `release/<name>`. See `ReleaseConfig`."""
+        from peculiar.stages.release import ReleaseConfig, release
+
+        config = self._config(self.folder / "release" / name, ReleaseConfig(), options, replace)
+        return release(self.folder, config, name=name, replace=replace, track=self.track)
+
+    def run(self, images: str | Path | None = None, *, preset: Preset | None = None, **options: Any) -> Run:
+        """Do the main job: ingest, train, score, rank, release; whatever is complete already is left as it is.
+
+        Parameters
+        ----------
+        images
+            As for `ingest`; not needed again when an interrupted run goes on.
+        preset
+            "paper", "small", or "auto", which picks by device and number of images.
+        **options
+            Of `IngestConfig`, and `seed` and `device` for all stages.
+        """
+        given = {name: options.pop(name) for name in ("seed", "device") if name in options}
+        recorded = (recorded_config(self.folder) or {}).copy()
+        plan = RunPlan(
+            preset=preset or recorded.get("preset", "auto"),
+            seed=given.get("seed", recorded.get("seed", 0)),
+            device=given.get("device", recorded.get("device", "auto")),
+        )
+        run = begin(self.folder, "run", plan, inputs={})
+        common = {"device": plan.device}
+        if images is not None or options or read_run(self.folder / "survey") is None:
+            self.ingest(images, **options)
+        seeded = {**common, "seed": plan.seed}
+        self.train_gan(preset=plan.preset, **seeded)
+        self.train_encoder(preset=plan.preset, **seeded)
+        self.score(**seeded)
+        self.rank(**seeded)
+        self.release()
+        return finish(self.folder, run, n_objects=len(self.survey), n_quarantined=len(self.quarantine))
+
+    def choose_preset(self, preset: Preset, device: str = "auto") -> Literal["paper", "small"]:
+        """The preset that "auto" stands for here: the paper's where there is an accelerator and enough images."""
+        if preset != "auto":
+            return preset
+        from peculiar import engine
+
+        engine.tune()
+        where, n_images = engine.machine(device).device.type, len(self.survey)
+        chosen: Literal["paper", "small"] = "paper" if where != "cpu" and n_images >= PAPER_IMAGES else "small"
+        log.info("preset %s: %d images on %s", chosen, n_images, where)
+        return chosen
+
+    def _config(self, home: Path, default: Any, options: dict[str, Any], replace: bool) -> Any:
+        """The config that `home` was begun with, or the default, with the options that were given."""
+        recorded = None if replace else recorded_config(home)
+        fields = {each.name for each in dataclasses.fields(default)}
+        unknown = sorted(set(options) - fields)
+        if unknown:
+            raise TypeError(f"no option {unknown[0]!r}; there are {', '.join(sorted(fields))}")
+        if recorded is not None:
+            kept = {name: _typed(value) for name, value in recorded.items() if name in fields and name != "device"}
+            default = dataclasses.replace(default, **kept)
+        return dataclasses.replace(default, **options)
+
+    # Tables and images.
+
+    @property
+    def survey(self) -> Survey:
+        """Images and catalog columns."""
+        return Survey(self.folder / "survey" / "table.lance")
+
+    @property
+    def quarantine(self) -> Table:
+        """What could not be read, and why."""
+        return Table(self.folder / "survey" / "quarantine.lance")
+
+    def _ranking(self, name: str) -> tuple[Run, Table, Table]:
+        """A complete ranking's record, its table, and the table of facts below it."""
+        home = self.folder / "rankings" / name
+        run = read_run(home)
+        if run is None:
+            raise FileNotFoundError(f'rankings/{name} is not complete in {self.folder}; run "peculiar run" first')
+        return run, Table(home / "table.lance"), Table(self.folder / "scores" / run.config["scores"] / "table.lance")
+
+    def object_ids(self, objects: ObjectIds) -> np.ndarray:
+        """Ids, int64, of objects named by id or by source."""
+        if isinstance(objects, np.ndarray) and objects.dtype.kind in "iu":
+            return objects.astype(np.int64)
+        return np.array([self.survey.find(each) for each in objects], np.int64)
+
+    def scores(self, objects: ObjectIds | None = None, *, ranking: str = "main") -> "astropy.table.Table":
+        """All scores, raw and relative, and the image measures, of some objects or of all, as an astropy table."""
+        _, relative, facts = self._ranking(ranking)
+        ids = relative.object_ids() if objects is None else self.object_ids(objects)
+        return _astropy(self._joined(ids, relative, facts))
+
+    def _joined(self, ids: np.ndarray, relative: Table, facts: Table) -> "pa.Table":
+        described = [name for name in self.survey.schema.names if name not in ("object_id", "image", "flux")]
+        measured = [name for name in facts.schema.names if name not in ("object_id", "latent")]
+        joined = relative.take(ids)
+        for table, names in ((facts, measured), (self.survey, described)):
+            rows = table.take(ids, names)
+            for name in names:
+                if name not in joined.column_names:
+                    joined = joined.append_column(rows.schema.field(name), rows[name])
+        return joined
+
+    def top(self, n: int = 25, *, by: str = FIRST_SHOWN, ranking: str = "main") -> "astropy.table.Table":
+        """The `n` most anomalous objects, ranked, with all that `scores` has."""
+        ids, values = self._order(n, by, ranking)
+        _, relative, facts = self._ranking(ranking)
+        table = _astropy(self._joined(ids, relative, facts))
+        table.add_column(np.arange(1, len(ids) + 1), name="rank", index=0)
+        if by not in table.colnames:
+            table[by] = values
+        return table
+
+    def _order(self, n: int, by: str, ranking: str) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and values of the `n` largest of a column; NaN last, equal values by id."""
+        if n < 1:
+            raise ValueError(f"n must be at least 1, got {n}")
+        _, relative, facts = self._ranking(ranking)
+        for table in (relative, facts, self.survey):
+            if by in table.schema.names and by not in ("image", "flux", "latent", "source"):
+                ids, values = table.object_ids(), table.column(by).astype(np.float64)
+                order = np.lexsort((ids, -np.nan_to_num(values, nan=-np.inf)))[:n]
+                return ids[order], values[order]
+        raise KeyError(f"no column {by!r} to order by; there are {relative.schema.names + facts.schema.names}")
+
+    def images(self, objects: ObjectIds) -> np.ndarray:
+        """Stored images, uint8 (n, height, width, channels)."""
+        return self.survey.images(self.object_ids(objects))
+
+    def reconstructions(self, objects: ObjectIds, *, ranking: str = "main") -> np.ndarray:
+        """What the generator makes of the objects' latents, uint8 (n, height, width, channels).
+
+        Those that are not kept are made now, by the generator that the scores were made with.
+
+        Raises
+        ------
+        ValueError
+            That generator's file has changed.
+        """
+        ids = self.object_ids(objects)
+        run, _, facts = self._ranking(ranking)
+        kept = Table(self.folder / "rankings" / ranking / "reconstructions.lance")
+        is_kept = np.isin(ids, kept.object_ids())
+        result = np.empty((len(ids), *self.survey.form.shape), np.uint8)
+        if is_kept.any():
+            column = kept.take(ids[is_kept], ["reconstruction"])["reconstruction"]
+            result[is_kept] = pixels(column, np.uint8, self.survey.form.shape)
+        if not is_kept.all():
+            result[~is_kept] = self._reconstruct(facts, run.config["scores"], ids[~is_kept])
+        return result
+
+    def _reconstruct(self, facts: Table, scores: str, ids: np.ndarray) -> np.ndarray:
+        from peculiar import engine
+
+        engine.tune()
+        from peculiar.networks.gan import Generator
+
+        scored = read_run(self.folder / "scores" / scores)
+        if scored is None:
+            raise FileNotFoundError(f'scores/{scores} is not complete in {self.folder}; run "peculiar score" first')
+        path = self.folder / scored.outputs["networks"]["gan"]
+        generator = load_pinned(path, scored.inputs["gan"], "generator", Generator)
+        latent = np.stack(facts.take(ids, ["latent"])["latent"].to_numpy())
+        machine = engine.machine()
+        machine.place(generator)
+        return machine.reconstruct(generator, latent)
+
+    def residuals(self, objects: ObjectIds, *, ranking: str = "main") -> np.ndarray:
+        """Absolute differences of images and reconstructions, uint8 (n, height, width, channels)."""
+        ids = self.object_ids(objects)
+        images, made = self.images(ids).astype(np.int16), self.reconstructions(ids, ranking=ranking)
+        return np.abs(images - made).astype(np.uint8)
+
+    def figure_top(self, n: int = 25, *, by: str = FIRST_SHOWN, ranking: str = "main") -> "Figure":
+        """The `n` most anomalous objects: image, reconstruction, residual."""
+        from peculiar.figures import figure_top
+
+        ids, values = self._order(n, by, ranking)
+        made, left = self.reconstructions(ids, ranking=ranking), self.residuals(ids, ranking=ranking)
+        return figure_top(self.images(ids), ids, values, reconstructions=made, residuals=left, label=by)
+
+    def info(self, name: int | str, *, ranking: str = "main") -> dict[str, Any]:
+        """All that the atlas has on one object: catalog, scores, rank; or why it is in quarantine."""
+        try:
+            object_id = self.survey.find(name)
+        except (KeyError, FileNotFoundError):
+            for batch in self.quarantine.scan():
+                for row in batch.to_pylist():
+                    if str(name) in (row["source"], str(row["object_id"])):
+                        return {"quarantined": True, **row}
+            raise
+        found: dict[str, Any] = {"object_id": object_id}
+        columns = [column for column in self.survey.schema.names if column not in ("image", "flux")]
+        found |= self.survey.take([object_id], columns).to_pylist()[0]
+        if read_run(self.folder / "rankings" / ranking) is not None:
+            _, relative, facts = self._ranking(ranking)
+            found |= self._joined(np.array([object_id]), relative, facts).to_pylist()[0]
+            values = relative.column(FIRST_SHOWN)
+            found["rank"] = int((values > found[FIRST_SHOWN]).sum()) + 1
+            found["of"] = len(relative)
+        return found
+
+    def status(self) -> list[Standing]:
+        """Where every stage stands."""
+        n_objects = len(self.survey)
+        found = [self._standing("ingest", "survey", f"{n_objects} objects, {len(self.quarantine)} in quarantine")]
+        for stage, parent in (
+            ("train-gan", "networks"),
+            ("score", "scores"),
+            ("rank", "rankings"),
+            ("release", "release"),
+        ):
+            homes = sorted(path for path in (self.folder / parent).glob("*") if path.is_dir())
+            found += [self._standing(stage, f"{parent}/{home.name}") for home in homes] or [
+                Standing(stage=stage, folder=parent, state="absent")
+            ]
+        return found
+
+    def _standing(self, stage: str, place: str, detail: str = "") -> Standing:
+        home = self.folder / place
+        run, started = read_run(home), read_started(home)
+        if run is None:
+            state: Literal["absent", "interrupted"] = "absent" if started is None else "interrupted"
+            return Standing(stage=stage if started is None else started.stage, folder=place, state=state, detail=detail)
+        changed = self._changed_input(run)
+        if changed:
+            return Standing(stage=run.stage, folder=place, state="stale", detail=changed)
+        if run.stage in ("score", "rank"):
+            n_done, n_objects = len(Table(home / "table.lance")), len(self.survey)
+            if n_done < n_objects:
+                detail = f"{n_objects - n_done} of {n_objects} objects to come"
+                return Standing(stage=run.stage, folder=place, state="behind", detail=detail)
+        return Standing(stage=run.stage, folder=place, state="complete", detail=detail or f"finished {run.finished}")
+
+    def _changed_input(self, run: Run) -> str:
+        """What the stage read, and is no longer what it was; empty if nothing."""
+        from peculiar.checkpoint import TrainingFolder, file_digest
+
+        if run.stage not in ("score", "train-encoder"):
+            return ""
+        for which in ("gan", "encoder"):
+            if which not in run.inputs:
+                continue
+            step = run.config["checkpoint"] if which == "gan" else 0
+            try:
+                path = TrainingFolder(self.folder / "networks" / run.config[which]).checkpoint_path(step)
+            except FileNotFoundError as error:
+                return str(error)
+            if file_digest(path) != run.inputs[which]:
+                return f"networks/{run.config[which]} was trained on since"
+        return ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """What `run` remembers, so that it can go on without being told again."""
+
+    preset: str = "auto"
+    seed: int = 0
+    device: str = dataclasses.field(default="auto", compare=False)
+
+
+def _typed(value: Any) -> Any:
+    """JSON's lists are the configs' tuples."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _astropy(table: "pa.Table") -> "astropy.table.Table":
+    """An astropy table with units and descriptions; nulls are masked."""
+    import astropy.table
+
+    from peculiar.catalog.columns import describe
+
+    described = describe(table)
+    columns: Iterable[tuple[str, Any]] = zip(described.schema.names, described.columns, strict=True)
+    result = astropy.table.Table()
+    for name, column in columns:
+        values = column.to_numpy()
+        if column.null_count and values.dtype.kind == "O":
+            values = np.ma.array([each or "" for each in values], mask=column.is_null().to_numpy())
+        metadata = described.schema.field(name).metadata or {}
+        result[name] = astropy.table.MaskedColumn(values) if np.ma.isMaskedArray(values) else values
+        result[name].description = metadata.get(b"description", b"").decode() or None
+        if unit := metadata.get(b"unit", b"").decode():
+            result[name].unit = unit
+    return result

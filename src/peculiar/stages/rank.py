@@ -1,0 +1,239 @@
+"""Say what each score means beside the others': freeze a reference, compare every object with it. METHOD.md sect. 8."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from peculiar.checkpoint import load_pinned
+from peculiar.run import Run, Track, begin, finish, quiet, read_run, write_json
+from peculiar.survey import Survey, Table
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from peculiar.scoring.scores import Reference
+
+COMMIT_ROWS = 65_536
+RECONSTRUCTION_ROWS = 1_024
+FIRST_SHOWN = "score_anom_conditional"  # METHOD.md sect. 8
+SELECTED_SIGMA = 3.0  # Storey-Fisher 2021, sect. 4: score_disc_sigma above this
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankConfig:
+    """What `rank` can be told."""
+
+    scores: Annotated[str, "name of the scores to rank"] = "main"
+    combination_weight: Annotated[float, "lambda_anom of score_anom; may differ from the latents' own"] = 0.3
+    condition_on: Annotated[
+        tuple[str, ...], "catalog columns to condition on; empty: brightness, spread, radius, core and background"
+    ] = ()
+    n_reconstructions: Annotated[int, "reconstructions to keep, besides the selected sample's"] = field(
+        default=20_000, compare=False
+    )
+    seed: Annotated[int, "seed of the reference sample"] = 0
+    device: Annotated[str, "auto, cpu, cuda or mps"] = field(default="auto", compare=False)
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not 0 <= self.combination_weight <= 1:
+            raise ValueError(f"combination_weight must be from 0 to 1, got {self.combination_weight}")
+        if self.n_reconstructions < 0:
+            raise ValueError(f"n_reconstructions must not be negative, got {self.n_reconstructions}")
+
+
+def rank(folder: Path, config: RankConfig, *, name: str = "main", replace: bool = False, track: Track = quiet) -> Run:
+    """Fill `rankings/<name>` of the atlas in `folder`: what is missing of it.
+
+    The reference, all objects scored when it is made, is frozen in `reference.json` and `reference.parquet`; objects
+    that come later are compared with the same one. `table.lance` holds score_anom and every score's relative forms;
+    `reconstructions.lance` the reconstructions of the selected and of the first shown, uint8.
+    """
+    survey = Survey(folder / "survey" / "table.lance")
+    facts = Table(folder / "scores" / config.scores / "table.lance")
+    scored = read_run(folder / "scores" / config.scores)
+    if scored is None:
+        raise FileNotFoundError(f'scores/{config.scores} is not complete in {folder}; run "peculiar score" first')
+    home = folder / "rankings" / name
+    run = begin(home, "rank", config, inputs={"scores": facts.version}, replace=replace)
+    if not (home / "reference.json").exists():
+        with track("freezing the reference", None):
+            _freeze(facts, survey, config, home)
+    reference = _read_reference(home)
+    _compare(facts, survey, config, reference, home, track)
+    _keep_reconstructions(folder, facts, scored, config, home, track)
+    return finish(
+        home,
+        run,
+        reference=reference.digest,
+        first_shown=FIRST_SHOWN,
+        n_objects=len(facts),
+        reconstruction_weight=scored.config["reconstruction_weight"],
+        combination_weight=config.combination_weight,
+    )
+
+
+def _scores_of(rows: "pa.RecordBatch | pa.Table", combination_weight: float) -> "dict[str, np.ndarray]":
+    """The three raw scores of rows with score_gen and score_disc."""
+    from peculiar.scoring.scores import score_anom
+
+    gen, disc = rows["score_gen"].to_numpy(), rows["score_disc"].to_numpy()
+    return {"score_gen": gen, "score_disc": disc, "score_anom": score_anom(gen, disc, combination_weight)}
+
+
+def _covariates(rows: "pa.RecordBatch | pa.Table", survey: Survey, condition_on: tuple[str, ...]) -> "np.ndarray":
+    """What objects are alike by: logarithms of the image measures, or the user's columns as they are."""
+    import numpy as np
+
+    from peculiar.scoring.measures import MEASURES
+
+    if not condition_on:
+        return np.stack([np.log1p(rows[name].to_numpy()) for name in MEASURES], axis=1).astype(np.float64)
+    absent = [name for name in condition_on if name not in survey.schema.names]
+    if absent:
+        raise KeyError(f"condition_on names no column of the survey: {absent}; there are {survey.schema.names}")
+    catalog = survey.take(rows["object_id"].to_numpy(), condition_on)
+    return np.stack([catalog[name].to_numpy().astype(np.float64) for name in condition_on], axis=1)
+
+
+def _freeze(facts: Table, survey: Survey, config: RankConfig, home: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from peculiar.run import atomic
+    from peculiar.scoring.conditional import N_REFERENCE
+    from peculiar.scoring.measures import MEASURES
+    from peculiar.scoring.scores import Reference
+
+    sample = facts.take(
+        facts.sample(N_REFERENCE, seed=config.seed), ["object_id", "score_gen", "score_disc", *MEASURES]
+    )
+    everything = pa.table({name: facts.column(name) for name in ("score_gen", "score_disc")})
+    reference = Reference.of(
+        _scores_of(everything, config.combination_weight),
+        {"object_id": sample["object_id"].to_numpy(), **_scores_of(sample, config.combination_weight)},
+        _covariates(sample, survey, config.condition_on),
+    )
+    near = reference.neighborhood
+    columns = {
+        "object_id": near.object_id,
+        **{f"covariate_{place}": values for place, values in enumerate(near.covariates.T)},
+        **{f"log_score_{place}": values for place, values in enumerate(near.log_scores.T)},
+    }
+    with atomic(home / "reference.parquet") as partial:
+        pq.write_table(pa.table(columns), partial)
+    write_json(
+        home / "reference.json",
+        {
+            "digest": reference.digest,
+            "combination_weight": config.combination_weight,
+            "covariates": list(config.condition_on) or [f"log1p({name})" for name in MEASURES],
+            "log_scores": list(reference.distributions),
+            "distributions": {name: each.to_json() for name, each in reference.distributions.items()},
+        },
+    )
+
+
+def _read_reference(home: Path) -> "Reference":
+    """The frozen reference.
+
+    Raises
+    ------
+    ValueError
+        Its numbers are not those that its digest was made of.
+    """
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    from peculiar.scoring.conditional import Neighborhood
+    from peculiar.scoring.scores import Distribution, Reference
+
+    written = json.loads((home / "reference.json").read_text(encoding="utf-8"))
+    rows = pq.read_table(home / "reference.parquet")
+
+    def block(prefix: str) -> np.ndarray:
+        return np.stack([rows[name].to_numpy() for name in rows.column_names if name.startswith(prefix)], axis=1)
+
+    distributions = {name: Distribution.from_json(each) for name, each in written["distributions"].items()}
+    near = Neighborhood(rows["object_id"].to_numpy(), block("covariate_"), block("log_score_"))
+    reference = Reference(distributions, near)
+    if reference.digest != written["digest"]:
+        raise ValueError(
+            f"the reference in {home} has digest {reference.digest}, and {written['digest']} was written; "
+            "restore it, or rank again with --replace"
+        )
+    return reference
+
+
+def _compare(
+    facts: Table, survey: Survey, config: RankConfig, reference: "Reference", home: Path, track: Track
+) -> None:
+    """Append the relative forms of every object that has none."""
+    import numpy as np
+    import pyarrow as pa
+
+    from peculiar.scoring.measures import MEASURES
+    from peculiar.scoring.scores import SCORES
+
+    forms = [f"{name}_{form}" for name in SCORES for form in ("sigma", "robust_sigma", "percentile", "conditional")]
+    names = ["object_id", "score_anom", *forms]
+    weight = f"{config.combination_weight:g}".encode()
+    schema = pa.schema(
+        [(name, pa.int64() if name == "object_id" else pa.float64()) for name in names],
+        metadata={b"combination_weight": weight, b"reference": reference.digest.encode()},
+    )
+    table = Table(home / "table.lance")
+    with track("comparing with the reference", len(facts)) as advance:
+        advance(len(table))
+
+        def rows() -> Iterator[pa.RecordBatch]:
+            needed = ["object_id", "score_gen", "score_disc", *MEASURES]
+            for batch in facts.scan(needed, batch_size=8_192, but_not=table):
+                object_id = batch["object_id"].to_numpy().astype(np.int64)
+                scores = _scores_of(batch, config.combination_weight)
+                found = reference.relate(object_id, scores, _covariates(batch, survey, config.condition_on))
+                columns = {"object_id": object_id, "score_anom": scores["score_anom"], **found}
+                yield pa.record_batch([pa.array(columns[each]) for each in names], schema=schema)
+                advance(batch.num_rows)
+
+        table.append_in_commits(rows(), schema, n_rows=COMMIT_ROWS)
+
+
+def _keep_reconstructions(
+    folder: Path, facts: Table, scored: Run, config: RankConfig, home: Path, track: Track
+) -> None:
+    """Make, from their latents, the reconstructions of the selected objects and of the first shown."""
+    import numpy as np
+    import pyarrow as pa
+
+    from peculiar import engine
+    from peculiar.networks.gan import Generator
+
+    engine.tune()
+    table, kept = Table(home / "table.lance"), Table(home / "reconstructions.lance")
+    object_id = table.object_ids()
+    first = np.argsort(-np.nan_to_num(table.column(FIRST_SHOWN), nan=-np.inf), kind="stable")
+    is_wanted = table.column("score_disc_sigma") > SELECTED_SIGMA
+    is_wanted[first[: config.n_reconstructions]] = True
+    wanted = object_id[is_wanted & ~np.isin(object_id, kept.object_ids())]
+    machine = engine.machine(config.device)
+    generator = load_pinned(folder / scored.outputs["networks"]["gan"], scored.inputs["gan"], "generator", Generator)
+    machine.place(generator)
+    with track("keeping reconstructions", len(wanted)) as advance:
+
+        def rows() -> Iterator[pa.RecordBatch]:
+            for start in range(0, len(wanted), RECONSTRUCTION_ROWS):
+                part = wanted[start : start + RECONSTRUCTION_ROWS]
+                column = facts.take(part, ["latent"])["latent"].combine_chunks()
+                latent = column.flatten().to_numpy(zero_copy_only=False).reshape(len(part), -1)
+                images = machine.reconstruct(generator, latent)
+                packed = pa.array([image.tobytes() for image in images], schema.field("reconstruction").type)
+                yield pa.record_batch([pa.array(part), packed], schema=schema)
+                advance(len(part))
+
+        n_bytes = int(np.prod(Survey(folder / "survey" / "table.lance").form.shape))
+        schema = pa.schema([("object_id", pa.int64()), ("reconstruction", pa.binary(n_bytes))])
+        kept.append_in_commits(rows(), schema, n_rows=RECONSTRUCTION_ROWS)

@@ -1,0 +1,221 @@
+"""Find every object's latent, and from it the anomaly scores. METHOD.md sect. 3 and 8."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from peculiar.checkpoint import TrainingFolder, file_digest, load_network, load_tensors, save_tensors
+from peculiar.run import Run, Track, begin, finish, quiet, read_run, read_started
+from peculiar.survey import Survey, Table
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from peculiar.engine import Machine
+    from peculiar.networks.encoder import Encoder
+    from peculiar.networks.gan import Critic, Generator
+    from peculiar.scoring.measures import PixelPCA
+
+log = logging.getLogger(__name__)
+COMMIT_ROWS = 2048  # objects a commit: what a kill loses at most
+SCAN_ROWS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig:
+    """What `score` can be told."""
+
+    gan: Annotated[str, "name of the generator and critic"] = "gan"
+    encoder: Annotated[str, "name of the encoder"] = "encoder"
+    checkpoint: Annotated[int, "step of the generator and critic; 0 for the newest"] = 0
+    start: Annotated[Literal["encoder", "random"], "where the search for a latent starts"] = "encoder"
+    n_latent_steps: Annotated[int, "Adam steps from the start; the best one is kept"] = 10
+    latent_rate: Annotated[float, "Adam's rate; the paper has 0.1, which is unstable"] = 0.03
+    reconstruction_weight: Annotated[float, "lambda_anom that the latent is found with, Eq. 6"] = 0.3
+    seed: Annotated[int, "seed of random starts and of the sample that the pixel PCA is found on"] = 0
+    device: Annotated[str, "auto, cpu, cuda or mps"] = field(default="auto", compare=False)
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not 0 <= self.reconstruction_weight <= 1:
+            raise ValueError(f"reconstruction_weight must be from 0 to 1, got {self.reconstruction_weight}")
+        if self.n_latent_steps < 0:
+            raise ValueError(f"n_latent_steps must not be negative, got {self.n_latent_steps}")
+        if not self.latent_rate > 0:
+            raise ValueError(f"latent_rate must be positive, got {self.latent_rate}")
+
+
+def score(folder: Path, config: ScoreConfig, *, name: str = "main", replace: bool = False, track: Track = quiet) -> Run:
+    """Fill `scores/<name>` of the atlas in `folder`: what is missing of it.
+
+    `table.lance` holds facts, which no other object changes: object_id, latent, score_gen and score_disc at that latent,
+    the image measures and the pixel PCA's error. What is relative to other objects is the stage `rank`'s.
+
+    Raises
+    ------
+    ValueError
+        The table was made with other networks; scores of two networks must never stand in one table.
+    """
+    from peculiar import engine
+
+    engine.tune()
+    survey = Survey(folder / "survey" / "table.lance")
+    home = folder / "scores" / name
+    paths = {
+        "gan": TrainingFolder(folder / "networks" / config.gan).checkpoint_path(config.checkpoint),
+        "encoder": TrainingFolder(folder / "networks" / config.encoder).checkpoint_path(),
+    }
+    digests = {which: file_digest(path) for which, path in paths.items()}
+    _refuse_other_networks(home, digests, replace)
+    run = begin(home, "score", config, inputs={"survey": survey.version, **digests}, replace=replace)
+    machine = engine.machine(config.device)
+    scorer = _Scorer(survey, config, paths, machine, home)
+    _score_missing(survey, home, scorer, track)
+    places = {which: path.relative_to(folder).as_posix() for which, path in paths.items()}
+    return finish(home, run, n_objects=len(survey), machine=str(machine), networks=places)
+
+
+def _refuse_other_networks(home: Path, digests: dict[str, str], replace: bool) -> None:
+    before = read_run(home) or read_started(home)
+    if before is None or replace:
+        return
+    pinned = {which: before.inputs[which] for which in digests}
+    if pinned != digests:
+        raise ValueError(
+            f"{home} was scored with networks {pinned}, and they are now {digests}; "
+            "score under another --name, or with --replace"
+        )
+
+
+class _Scorer:
+    """The networks, and what they make of a batch of stored images."""
+
+    def __init__(
+        self, survey: Survey, config: ScoreConfig, paths: dict[str, Path], machine: "Machine", home: Path
+    ) -> None:
+        from peculiar.networks.encoder import Encoder
+        from peculiar.networks.gan import Critic, Generator
+
+        self.config, self.machine = config, machine
+        self.generator: Generator = load_network(paths["gan"], "generator", Generator)
+        self.critic: Critic = load_network(paths["gan"], "critic", Critic)
+        self.encoder: Encoder = load_network(paths["encoder"], "encoder", Encoder)
+        for network in (self.generator, self.critic, self.encoder):
+            machine.place(network)
+        self.pca = _pixel_pca(survey, home, config.seed)
+        self.form = survey.form
+
+    def latents(self, object_id: "np.ndarray", images: "np.ndarray", weight: float) -> "np.ndarray":
+        """The best latent of every image, float32 (n, n_latent)."""
+        import numpy as np
+        import torch
+
+        from peculiar.scoring.reconstruction import find_latents, in_batches
+
+        if self.config.start == "random":
+            draws = [np.random.default_rng([self.config.seed, int(each) % 2**64]) for each in object_id]
+            start = np.stack([each.standard_normal(self.generator.n_latent, np.float32) for each in draws])
+        else:
+            start = None
+
+        def find(batch: torch.Tensor, *given: torch.Tensor) -> tuple[torch.Tensor]:
+            if given:
+                first = given[0]
+            else:
+                with torch.no_grad(), self.machine.precision():
+                    first = self.encoder(batch)
+            best = find_latents(
+                batch,
+                first,
+                self.generator,
+                self.critic.features,
+                reconstruction_weight=weight,
+                n_steps=self.config.n_latent_steps,
+                learning_rate=self.config.latent_rate,
+                precision=self.machine.precision,
+            )
+            return (best,)
+
+        given = () if start is None else (torch.from_numpy(start).to(self.machine.device),)
+        (latent,) = in_batches(find, self.machine.tensor(images), *given)
+        return latent.cpu().numpy()
+
+    def terms(self, images: "np.ndarray", latent: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
+        """score_gen and score_disc at these latents, in float32: facts that can be checked."""
+        import torch
+
+        from peculiar.scoring.reconstruction import anomaly_terms, in_batches
+
+        @torch.no_grad()
+        def distances(batch: torch.Tensor, at: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return anomaly_terms(batch, self.critic.features(batch), self.generator(at), self.critic.features)
+
+        at = torch.from_numpy(latent).to(self.machine.device)
+        gen, disc = in_batches(distances, self.machine.tensor(images), at)
+        return gen.cpu().numpy(), disc.cpu().numpy()
+
+    def schema(self) -> "pa.Schema":
+        """Columns of the table of facts."""
+        import pyarrow as pa
+
+        from peculiar.scoring.measures import MEASURES
+
+        numbers = ["score_gen", "score_disc", "score_pca", *MEASURES]
+        latent = pa.list_(pa.float32(), self.generator.n_latent)
+        fields = [("object_id", pa.int64()), ("latent", latent), *((each, pa.float32()) for each in numbers)]
+        weight = f"{self.config.reconstruction_weight:g}".encode()
+        return pa.schema(fields, metadata={b"reconstruction_weight": weight})
+
+    def facts(self, object_id: "np.ndarray", images: "np.ndarray") -> "pa.RecordBatch":
+        """The rows of a batch of objects."""
+        import pyarrow as pa
+
+        from peculiar.scoring.measures import measure
+
+        latent = self.latents(object_id, images, self.config.reconstruction_weight)
+        gen, disc = self.terms(images, latent)
+        columns: dict[str, Any] = {
+            "object_id": pa.array(object_id),
+            "latent": pa.FixedSizeListArray.from_arrays(pa.array(latent.reshape(-1)), latent.shape[1]),
+            "score_gen": gen,
+            "score_disc": disc,
+            "score_pca": self.pca.score(images),
+            **measure(images),
+        }
+        schema = self.schema()
+        return pa.record_batch([pa.array(columns[each]) for each in schema.names], schema=schema)
+
+
+def _pixel_pca(survey: Survey, home: Path, seed: int) -> "PixelPCA":
+    """The components that were kept with the scores; found on a sample of the survey the first time."""
+    from peculiar.scoring.measures import PixelPCA, fit_pixel_pca, n_pca_images
+
+    path = home / "pixel_pca.safetensors"
+    if not path.exists():
+        import torch
+
+        n_images = n_pca_images(survey.form.size**2 * survey.form.channels)
+        pca = fit_pixel_pca(survey.images(survey.sample(n_images, seed=seed)))
+        save_tensors(path, {"mean": torch.from_numpy(pca.mean), "components": torch.from_numpy(pca.components)})
+    tensors, _ = load_tensors(path)
+    return PixelPCA(tensors["mean"].numpy(), tensors["components"].numpy())
+
+
+def _score_missing(survey: Survey, home: Path, scorer: _Scorer, track: Track) -> None:
+    """Append the facts of every object that has none."""
+    import numpy as np
+
+    table = Table(home / "table.lance")
+    with track("scoring", len(survey)) as advance:
+        advance(len(table))
+
+        def facts() -> "Iterator[pa.RecordBatch]":
+            for batch in survey.scan(["object_id", "image"], batch_size=SCAN_ROWS, but_not=table):
+                object_id = batch["object_id"].to_numpy().astype(np.int64)
+                yield scorer.facts(object_id, survey.images_of(batch))
+                advance(batch.num_rows)
+
+        table.append_in_commits(facts(), scorer.schema(), n_rows=COMMIT_ROWS)
