@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from peculiar.checkpoint import load_pinned
+from peculiar.ranking import FIRST_SHOWN, Ranking
 from peculiar.run import Run, Track, begin, finish, quiet, read_run, read_started, recorded_config
 from peculiar.stages.ingest import IngestConfig
-from peculiar.stages.rank import FIRST_SHOWN
-from peculiar.survey import Survey, Table, pixels
+from peculiar.survey import Survey, Table
 
 if TYPE_CHECKING:
     import astropy.table
     import pyarrow as pa
     from matplotlib.figure import Figure
+
+    from peculiar.stages.check import Finding
 
 log = logging.getLogger(__name__)
 PAPER_IMAGES = 50_000  # fewer do not feed the paper's networks; MEASURED.md: 500 images, no fine structure
@@ -75,14 +76,14 @@ class Atlas:
 
         return add_columns(self.folder, AddColumnsConfig(table=Path(table), **options), track=self.track)
 
-    def train_gan(
-        self, *, preset: Preset = "auto", name: str = "gan", replace: bool = False, **options: Any
-    ) -> Run:
+    def train_gan(self, *, preset: Preset = "auto", name: str = "gan", replace: bool = False, **options: Any) -> Run:
         """Train generator and critic. See `TrainGanConfig` for options."""
         from peculiar.stages.train_gan import PRESETS, train_gan
 
         home = self.folder / "networks" / name
-        config = self._config(home, PRESETS[self.choose_preset(preset, options.get("device", "auto"))], options, replace)
+        config = self._config(
+            home, PRESETS[self.choose_preset(preset, options.get("device", "auto"))], options, replace
+        )
         return train_gan(self.folder, config, name=name, replace=replace, track=self.track)
 
     def train_encoder(
@@ -92,7 +93,9 @@ class Atlas:
         from peculiar.stages.train_encoder import PRESETS, train_encoder
 
         home = self.folder / "networks" / name
-        config = self._config(home, PRESETS[self.choose_preset(preset, options.get("device", "auto"))], options, replace)
+        config = self._config(
+            home, PRESETS[self.choose_preset(preset, options.get("device", "auto"))], options, replace
+        )
         return train_encoder(self.folder, config, name=name, replace=replace, track=self.track)
 
     def score(self, *, name: str = "main", replace: bool = False, **options: Any) -> Run:
@@ -112,10 +115,11 @@ class Atlas:
     def sweep_weights(
         self, weights: Sequence[float] = (0.0, 0.1, 0.3, 0.5, 1.0), *, sample: int = 2000, name: str = "main"
     ) -> Run:
-        """Score a sample anew at other reconstruction weights; tables and figures in `sweeps/<name>`."""
-        from peculiar.stages.sweep import SweepConfig, sweep
+        """Score a sample anew at other reconstruction weights; table, figure and page in `sweeps/<name>`."""
+        from peculiar.stages.score import ScoreConfig, sweep_weights
 
-        return sweep(self.folder, SweepConfig(scores=name, weights=tuple(weights), sample=sample), track=self.track)
+        config = self._config(self.folder / "scores" / name, ScoreConfig(), {}, replace=False)
+        return sweep_weights(self.folder, config, tuple(weights), sample, name=name, track=self.track)
 
     def release(self, *, name: str = "main", replace: bool = False, **options: Any) -> Run:
         """Write the catalog, the selection, figures and a report to `release/<name>`. See `ReleaseConfig`."""
@@ -191,13 +195,9 @@ class Atlas:
         """What could not be read, and why."""
         return Table(self.folder / "survey" / "quarantine.lance")
 
-    def _ranking(self, name: str) -> tuple[Run, Table, Table]:
-        """A complete ranking's record, its table, and the table of facts below it."""
-        home = self.folder / "rankings" / name
-        run = read_run(home)
-        if run is None:
-            raise FileNotFoundError(f'rankings/{name} is not complete in {self.folder}; run "peculiar run" first')
-        return run, Table(home / "table.lance"), Table(self.folder / "scores" / run.config["scores"] / "table.lance")
+    def ranking(self, name: str = "main") -> Ranking:
+        """A complete ranking: its tables joined, its reconstructions."""
+        return Ranking(self.folder, name)
 
     def object_ids(self, objects: ObjectIds) -> np.ndarray:
         """Ids, int64, of objects named by id or by source."""
@@ -206,43 +206,17 @@ class Atlas:
         return np.array([self.survey.find(each) for each in objects], np.int64)
 
     def scores(self, objects: ObjectIds | None = None, *, ranking: str = "main") -> "astropy.table.Table":
-        """All scores, raw and relative, and the image measures, of some objects or of all, as an astropy table."""
-        _, relative, facts = self._ranking(ranking)
-        ids = relative.object_ids() if objects is None else self.object_ids(objects)
-        return _astropy(self._joined(ids, relative, facts))
-
-    def _joined(self, ids: np.ndarray, relative: Table, facts: Table) -> "pa.Table":
-        described = [name for name in self.survey.schema.names if name not in ("object_id", "image", "flux")]
-        measured = [name for name in facts.schema.names if name not in ("object_id", "latent")]
-        joined = relative.take(ids)
-        for table, names in ((facts, measured), (self.survey, described)):
-            rows = table.take(ids, names)
-            for name in names:
-                if name not in joined.column_names:
-                    joined = joined.append_column(rows.schema.field(name), rows[name])
-        return joined
+        """All scores, raw and relative, measures and catalog columns of some objects or of all, as an astropy table."""
+        opened = self.ranking(ranking)
+        return _astropy(opened.rows(opened.object_ids if objects is None else self.object_ids(objects)))
 
     def top(self, n: int = 25, *, by: str = FIRST_SHOWN, ranking: str = "main") -> "astropy.table.Table":
-        """The `n` most anomalous objects, ranked, with all that `scores` has."""
-        ids, values = self._order(n, by, ranking)
-        _, relative, facts = self._ranking(ranking)
-        table = _astropy(self._joined(ids, relative, facts))
+        """The `n` most anomalous objects, ranked, with all that `scores` has. NaN is last, equal values by id."""
+        opened = self.ranking(ranking)
+        ids = opened.object_ids[opened.order(by)[: _checked(n)]]
+        table = _astropy(opened.rows(ids))
         table.add_column(np.arange(1, len(ids) + 1), name="rank", index=0)
-        if by not in table.colnames:
-            table[by] = values
         return table
-
-    def _order(self, n: int, by: str, ranking: str) -> tuple[np.ndarray, np.ndarray]:
-        """Ids and values of the `n` largest of a column; NaN last, equal values by id."""
-        if n < 1:
-            raise ValueError(f"n must be at least 1, got {n}")
-        _, relative, facts = self._ranking(ranking)
-        for table in (relative, facts, self.survey):
-            if by in table.schema.names and by not in ("image", "flux", "latent", "source"):
-                ids, values = table.object_ids(), table.column(by).astype(np.float64)
-                order = np.lexsort((ids, -np.nan_to_num(values, nan=-np.inf)))[:n]
-                return ids[order], values[order]
-        raise KeyError(f"no column {by!r} to order by; there are {relative.schema.names + facts.schema.names}")
 
     def images(self, objects: ObjectIds) -> np.ndarray:
         """Stored images, uint8 (n, height, width, channels)."""
@@ -258,47 +232,21 @@ class Atlas:
         ValueError
             That generator's file has changed.
         """
-        ids = self.object_ids(objects)
-        run, _, facts = self._ranking(ranking)
-        kept = Table(self.folder / "rankings" / ranking / "reconstructions.lance")
-        is_kept = np.isin(ids, kept.object_ids())
-        result = np.empty((len(ids), *self.survey.form.shape), np.uint8)
-        if is_kept.any():
-            column = kept.take(ids[is_kept], ["reconstruction"])["reconstruction"]
-            result[is_kept] = pixels(column, np.uint8, self.survey.form.shape)
-        if not is_kept.all():
-            result[~is_kept] = self._reconstruct(facts, run.config["scores"], ids[~is_kept])
-        return result
-
-    def _reconstruct(self, facts: Table, scores: str, ids: np.ndarray) -> np.ndarray:
-        from peculiar import engine
-
-        engine.tune()
-        from peculiar.networks.gan import Generator
-
-        scored = read_run(self.folder / "scores" / scores)
-        if scored is None:
-            raise FileNotFoundError(f'scores/{scores} is not complete in {self.folder}; run "peculiar score" first')
-        path = self.folder / scored.outputs["networks"]["gan"]
-        generator = load_pinned(path, scored.inputs["gan"], "generator", Generator)
-        latent = np.stack(facts.take(ids, ["latent"])["latent"].to_numpy())
-        machine = engine.machine()
-        machine.place(generator)
-        return machine.reconstruct(generator, latent)
+        return self.ranking(ranking).reconstructions(self.object_ids(objects))
 
     def residuals(self, objects: ObjectIds, *, ranking: str = "main") -> np.ndarray:
         """Absolute differences of images and reconstructions, uint8 (n, height, width, channels)."""
-        ids = self.object_ids(objects)
-        images, made = self.images(ids).astype(np.int16), self.reconstructions(ids, ranking=ranking)
-        return np.abs(images - made).astype(np.uint8)
+        return self.ranking(ranking).residuals(self.object_ids(objects))
 
     def figure_top(self, n: int = 25, *, by: str = FIRST_SHOWN, ranking: str = "main") -> "Figure":
         """The `n` most anomalous objects: image, reconstruction, residual."""
         from peculiar.figures import figure_top
 
-        ids, values = self._order(n, by, ranking)
-        made, left = self.reconstructions(ids, ranking=ranking), self.residuals(ids, ranking=ranking)
-        return figure_top(self.images(ids), ids, values, reconstructions=made, residuals=left, label=by)
+        opened = self.ranking(ranking)
+        order = opened.order(by)[: _checked(n)]
+        ids = opened.object_ids[order]
+        made, left = opened.reconstructions(ids), opened.residuals(ids)
+        return figure_top(self.images(ids), ids, opened.column(by)[order], made, left, value_name=by)
 
     def info(self, name: int | str, *, ranking: str = "main") -> dict[str, Any]:
         """All that the atlas has on one object: catalog, scores, rank; or why it is in quarantine."""
@@ -314,12 +262,18 @@ class Atlas:
         columns = [column for column in self.survey.schema.names if column not in ("image", "flux")]
         found |= self.survey.take([object_id], columns).to_pylist()[0]
         if read_run(self.folder / "rankings" / ranking) is not None:
-            _, relative, facts = self._ranking(ranking)
-            found |= self._joined(np.array([object_id]), relative, facts).to_pylist()[0]
-            values = relative.column(FIRST_SHOWN)
-            found["rank"] = int((values > found[FIRST_SHOWN]).sum()) + 1
-            found["of"] = len(relative)
+            opened = self.ranking(ranking)
+            if object_id in opened.object_ids:
+                found |= opened.rows(np.array([object_id])).to_pylist()[0]
+                found["rank"] = int((opened.column(FIRST_SHOWN) > found[FIRST_SHOWN]).sum()) + 1
+                found["of"] = len(opened)
         return found
+
+    def check(self, *, ranking: str = "main") -> "list[Finding]":
+        """Whether ids agree, networks are those that scored, and scores come out the same again."""
+        from peculiar.stages.check import check
+
+        return check(self.folder, ranking=ranking)
 
     def status(self) -> list[Standing]:
         """Where every stage stands."""
@@ -379,6 +333,12 @@ class RunPlan:
     preset: str = "auto"
     seed: int = 0
     device: str = dataclasses.field(default="auto", compare=False)
+
+
+def _checked(n: int) -> int:
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    return n
 
 
 def _typed(value: Any) -> Any:

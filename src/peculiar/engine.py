@@ -4,7 +4,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -150,9 +150,25 @@ def _unbind() -> None:
 def n_cores() -> int:
     """Cores that this process may use."""
     cores = os.environ.get(_CORES)
-    return len(cores.split(",")) if cores else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (
-        os.cpu_count() or 1
+    return (
+        len(cores.split(","))
+        if cores
+        else len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else (os.cpu_count() or 1)
     )
+
+
+@contextmanager
+def _main_module_hidden() -> Iterator[None]:
+    """Keep new workers from importing the user's script, which would run it again where it has no main guard."""
+    script = sys.modules["__main__"]
+    kept = {name: script.__dict__.pop(name) for name in ("__file__", "__spec__") if name in script.__dict__}
+    script.__spec__ = None
+    try:
+        yield
+    finally:
+        script.__dict__.update(kept)
 
 
 def map_ordered(
@@ -179,7 +195,8 @@ def map_ordered(
         waiting: deque[Future[Result]] = deque()
         try:
             for task in chain(first, remaining):
-                waiting.append(pool.submit(function, task))
+                with _main_module_hidden():
+                    waiting.append(pool.submit(function, task))
                 if len(waiting) >= look_ahead * n_workers:
                     yield waiting.popleft().result()
             while waiting:

@@ -179,7 +179,9 @@ class ImageForm:
 
     def to_metadata(self) -> dict[bytes, bytes]:
         """Arrow schema metadata."""
-        return {b"peculiar.image": json.dumps(asdict(self) | {"image_dtype": "uint8", "flux_dtype": "float32"}).encode()}
+        return {
+            b"peculiar.image": json.dumps(asdict(self) | {"image_dtype": "uint8", "flux_dtype": "float32"}).encode()
+        }
 
     @classmethod
     def from_metadata(cls, metadata: dict[bytes, bytes]) -> "ImageForm":

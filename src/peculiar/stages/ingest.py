@@ -325,8 +325,10 @@ class _Ingestion:
             chosen = self.catalog.table.take(pa.array(np.maximum(rows, 0), mask=rows < 0))
             columns = {**{name: chosen[name].combine_chunks() for name in chosen.column_names}, **columns}
         arrays = [
-            pa.array(columns[each.name], each.type) if isinstance(columns.get(each.name), list)
-            else columns[each.name].cast(each.type) if each.name in columns
+            pa.array(columns[each.name], each.type)
+            if isinstance(columns.get(each.name), list)
+            else columns[each.name].cast(each.type)
+            if each.name in columns
             else pa.nulls(len(entries), each.type)
             for each in self.schema
         ]
@@ -337,7 +339,9 @@ class _Ingestion:
         import pyarrow as pa
 
         text = ("source", "rule", "value", "reason", "time")
-        schema = pa.schema([(text[0], pa.string()), ("object_id", pa.int64()), *((each, pa.string()) for each in text[1:])])
+        schema = pa.schema(
+            [(text[0], pa.string()), ("object_id", pa.int64()), *((each, pa.string()) for each in text[1:])]
+        )
         if not self.quarantine.exists():
             self.quarantine.append([], schema)
         dataset = self.quarantine.open()

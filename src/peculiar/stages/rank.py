@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from peculiar.checkpoint import load_pinned
+from peculiar.ranking import FIRST_SHOWN, reconstruct
 from peculiar.run import Run, Track, begin, finish, quiet, read_run, write_json
 from peculiar.survey import Survey, Table
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 COMMIT_ROWS = 65_536
 RECONSTRUCTION_ROWS = 1_024
-FIRST_SHOWN = "score_anom_conditional"  # METHOD.md sect. 8
 SELECTED_SIGMA = 3.0  # Storey-Fisher 2021, sect. 4: score_disc_sigma above this
 
 
@@ -209,31 +208,20 @@ def _keep_reconstructions(
     import numpy as np
     import pyarrow as pa
 
-    from peculiar import engine
-    from peculiar.networks.gan import Generator
-
-    engine.tune()
     table, kept = Table(home / "table.lance"), Table(home / "reconstructions.lance")
     object_id = table.object_ids()
     first = np.argsort(-np.nan_to_num(table.column(FIRST_SHOWN), nan=-np.inf), kind="stable")
     is_wanted = table.column("score_disc_sigma") > SELECTED_SIGMA
     is_wanted[first[: config.n_reconstructions]] = True
     wanted = object_id[is_wanted & ~np.isin(object_id, kept.object_ids())]
-    machine = engine.machine(config.device)
-    generator = load_pinned(folder / scored.outputs["networks"]["gan"], scored.inputs["gan"], "generator", Generator)
-    machine.place(generator)
+    n_bytes = int(np.prod(Survey(folder / "survey" / "table.lance").form.shape))
+    schema = pa.schema([("object_id", pa.int64()), ("reconstruction", pa.binary(n_bytes))])
     with track("keeping reconstructions", len(wanted)) as advance:
 
         def rows() -> Iterator[pa.RecordBatch]:
-            for start in range(0, len(wanted), RECONSTRUCTION_ROWS):
-                part = wanted[start : start + RECONSTRUCTION_ROWS]
-                column = facts.take(part, ["latent"])["latent"].combine_chunks()
-                latent = column.flatten().to_numpy(zero_copy_only=False).reshape(len(part), -1)
-                images = machine.reconstruct(generator, latent)
+            for part, images in reconstruct(folder, scored, facts, wanted, config.device):
                 packed = pa.array([image.tobytes() for image in images], schema.field("reconstruction").type)
                 yield pa.record_batch([pa.array(part), packed], schema=schema)
                 advance(len(part))
 
-        n_bytes = int(np.prod(Survey(folder / "survey" / "table.lance").form.shape))
-        schema = pa.schema([("object_id", pa.int64()), ("reconstruction", pa.binary(n_bytes))])
         kept.append_in_commits(rows(), schema, n_rows=RECONSTRUCTION_ROWS)

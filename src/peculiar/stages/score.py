@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from peculiar.checkpoint import TrainingFolder, file_digest, load_network, load_tensors, save_tensors
-from peculiar.run import Run, Track, begin, finish, quiet, read_run, read_started
+from peculiar.run import Run, Track, atomic, begin, finish, quiet, read_run, read_started
 from peculiar.survey import Survey, Table
 
 if TYPE_CHECKING:
@@ -219,3 +219,75 @@ def _score_missing(survey: Survey, home: Path, scorer: _Scorer, track: Track) ->
                 advance(batch.num_rows)
 
         table.append_in_commits(facts(), scorer.schema(), n_rows=COMMIT_ROWS)
+
+
+def sweep_weights(
+    folder: Path, config: ScoreConfig, weights: tuple[float, ...], n_sample: int, *, name: str, track: Track = quiet
+) -> Run:
+    """Score a sample anew at each reconstruction weight, to see how much the choice matters. `sweeps/<name>`.
+
+    `scores.parquet` holds score_gen and score_disc at every weight; the figure, overlap of the top 1 % and Spearman's
+    rank correlations of score_anom, each at its own weight.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from peculiar import engine
+
+    if len(weights) < 2 or not all(0 <= weight <= 1 for weight in weights):
+        raise ValueError(f"a sweep needs two or more weights from 0 to 1, got {weights}")
+    engine.tune()
+    survey = Survey(folder / "survey" / "table.lance")
+    home = folder / "sweeps" / name
+    paths = {
+        "gan": TrainingFolder(folder / "networks" / config.gan).checkpoint_path(config.checkpoint),
+        "encoder": TrainingFolder(folder / "networks" / config.encoder).checkpoint_path(),
+    }
+    home.mkdir(parents=True, exist_ok=True)
+    run = begin(home, "sweep", config, inputs={which: file_digest(path) for which, path in paths.items()}, replace=True)
+    scorer = _Scorer(survey, config, paths, engine.machine(config.device), folder / "scores" / name)
+    object_id = survey.sample(n_sample, seed=config.seed)
+    columns: dict[str, list[np.ndarray]] = {f"{term}_{weight:g}": [] for weight in weights for term in ("gen", "disc")}
+    with track("scoring at each weight", len(weights) * len(object_id)) as advance:
+        for start in range(0, len(object_id), SCAN_ROWS):
+            part = object_id[start : start + SCAN_ROWS]
+            images = survey.images(part)
+            for weight in weights:
+                gen, disc = scorer.terms(images, scorer.latents(part, images, weight))
+                columns[f"gen_{weight:g}"].append(gen)
+                columns[f"disc_{weight:g}"].append(disc)
+                advance(len(part))
+    table = pa.table({"object_id": object_id, **{key: np.concatenate(parts) for key, parts in columns.items()}})
+    with atomic(home / "scores.parquet") as partial:
+        pq.write_table(table, partial)
+    page = _sweep_page(home, table, weights, survey)
+    return finish(home, run, page=page.relative_to(folder).as_posix(), weights=list(weights), n_sample=len(object_id))
+
+
+def _sweep_page(home: Path, table: "pa.Table", weights: tuple[float, ...], survey: Survey) -> Path:
+    """The figure, the grids of what each weight puts first, and a page with both."""
+    import numpy as np
+
+    from peculiar.figures import figure_images, figure_weight_sweep
+    from peculiar.io.pages import Picture, write_page
+    from peculiar.scoring.evaluation import descending, rank_correlation
+    from peculiar.scoring.scores import score_anom
+
+    object_id = table["object_id"].to_numpy()
+    scores = [score_anom(table[f"gen_{w:g}"].to_numpy(), table[f"disc_{w:g}"].to_numpy(), w) for w in weights]
+    n_top = max(1, round(len(object_id) / 100))
+    tops = [descending(each)[:n_top] for each in scores]
+    overlap = np.array([[len(np.intersect1d(a, b)) / n_top for b in tops] for a in tops])
+    correlation = np.array([[rank_correlation(a, b) for b in scores] for a in scores])
+    figures = {"weights": figure_weight_sweep(weights, overlap, correlation)}
+    for weight, first in zip(weights, tops, strict=True):
+        heading = f"reconstruction weight {weight:g}"
+        figures[f"top-{weight:g}"] = figure_images(survey.images(object_id[first[:20]]), heading=heading)
+    pictures = []
+    for name, figure in figures.items():
+        with atomic(home / f"{name}.png") as partial:
+            figure.savefig(partial, dpi=150)
+        pictures.append(Picture(path=home / f"{name}.png", alt=name, heading=name.replace("-", " ")))
+    write_page(home / "sweep.html", f"Reconstruction weights, {len(object_id):,} objects", pictures)
+    return home / "sweep.html"

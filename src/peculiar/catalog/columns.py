@@ -1,0 +1,189 @@
+"""The columns of the catalog, each declared once: name, type, unit, UCD and meaning.
+
+Every score: larger is more anomalous. A column that is not declared here is the user's own and passes through.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one column of the catalog holds.
+
+    Parameters
+    ----------
+    name
+        The name in every table and product of this package.
+    dtype
+        Name of the Arrow type, as ``str(field.type)`` gives it.
+    unit
+        Unit as FITS and VOUnits both spell it; empty where the number has none.
+    ucd
+        Unified Content Descriptor, UCD1+ vocabulary.
+    description
+        One sentence for the reader of the product.
+    """
+
+    name: str
+    dtype: str
+    unit: str
+    ucd: str
+    description: str
+
+    def metadata(self) -> dict[bytes, bytes]:
+        """Return the Arrow field metadata of the column: unit, ucd and description, UTF-8."""
+        return {b"unit": self.unit.encode(), b"ucd": self.ucd.encode(), b"description": self.description.encode()}
+
+
+_LARGER = "larger is more anomalous"
+_SCORES = {
+    "score_gen": "Generator score: sum of |image - reconstruction| over all values, each 0 to 1 (Storey-Fisher 2021, "
+    f"eq. 5); latent found at reconstruction_weight; {_LARGER}",
+    "score_disc": "Critic score: sum of |critic features of image - those of the reconstruction| (Storey-Fisher 2021, "
+    f"eq. 6, the paper's s_disc); latent found at reconstruction_weight; {_LARGER}",
+    "score_anom": "Combined score: (1 - combination_weight) score_gen + combination_weight score_disc "
+    f"(the paper's s_anom); {_LARGER}",
+}
+_RELATIVE_FORMS = {
+    "sigma": ("stat.value", "in standard deviations from the mean of the reference"),
+    "robust_sigma": ("stat.value", "in robust standard deviations (1.4826 MAD) from the median of the reference"),
+    "percentile": ("stat.rank", "percentile among the reference, 0 to 100"),
+    "conditional": (
+        "stat.value",
+        "logarithm against the reference objects most alike in brightness and size, in their deviations",
+    ),
+}
+_GRAY = "gray level (mean of the channels, 0 to 255)"
+
+
+def _declare() -> Iterator[Column]:
+    yield Column("object_id", "int64", "", "meta.id;meta.main", "Identifier of the object, a 64-bit integer")
+    yield Column(
+        "source", "string", "", "meta.id", "Where the image came from: relative path, or the survey's own name"
+    )
+    yield Column("ra", "double", "deg", "pos.eq.ra;meta.main", "Right ascension, ICRS")
+    yield Column("dec", "double", "deg", "pos.eq.dec;meta.main", "Declination, ICRS")
+    for name, description in _SCORES.items():
+        dtype = "double" if name == "score_anom" else "float"  # the networks' own precision
+        yield Column(name, dtype, "", "stat.fit.residual", description)
+        for form, (ucd, meaning) in _RELATIVE_FORMS.items():
+            yield Column(f"{name}_{form}", "double", "", ucd, f"{name} {meaning}; {_LARGER}")
+    yield Column("rank", "int64", "", "stat.rank", "Place in the order first shown; 1 is the most anomalous")
+    yield Column("brightness", "float", "", "phot", f"Image measure: mean {_GRAY}")
+    yield Column("spread", "float", "", "stat.stdev", f"Image measure: standard deviation of the {_GRAY}")
+    yield Column(
+        "radius",
+        "float",
+        "pix",
+        "phys.size.radius",
+        "Image measure: light-weighted mean distance from the center, in pixels of a 96-pixel image",
+    )
+    yield Column("core", "float", "", "phot", f"Image measure: mean {_GRAY} of the central sixth")
+    yield Column("background", "float", "", "instr.background", f"Image measure: median {_GRAY}")
+    yield Column(
+        "score_pca",
+        "float",
+        "",
+        "stat.fit.residual",
+        f"Baseline: root mean square difference of image and its pixel PCA reconstruction; {_LARGER}",
+    )
+
+
+COLUMNS: dict[str, Column] = {column.name: column for column in _declare()}
+
+INDEX_COLUMN = "release_index"
+RELEASED_NAMES: dict[str, str] = {  # released name: ours; Storey-Fisher 2021, data release
+    "idx": INDEX_COLUMN,
+    "HSC_object_id": "object_id",
+    "ra": "ra",
+    "dec": "dec",
+    "discriminator_score_normalized": "score_disc_sigma",
+    "generator_score_normalized": "score_gen_sigma",
+    "combined_score_normalized": "score_anom_sigma",
+}
+_INDEX = Column("idx", "int64", "", "meta.record", "Row in this product; match objects by HSC_object_id, never by idx")
+
+
+def describe_schema(
+    schema: pa.Schema, *, reconstruction_weight: float | None = None, combination_weight: float | None = None
+) -> pa.Schema:
+    """Attach unit, UCD and description to the known fields of a schema.
+
+    Parameters
+    ----------
+    schema
+        Any schema. Fields that are not in `COLUMNS` keep the metadata that they have; the known ones keep other keys.
+    reconstruction_weight, combination_weight
+        The weights of the scores, 0 to 1. Where given they are added to the schema's metadata under their names, and
+        their values to the descriptions that mention them.
+
+    Returns
+    -------
+    The same names, types and order. An `object_id` that is not int64 is refused.
+    """
+    weights = {"reconstruction_weight": reconstruction_weight, "combination_weight": combination_weight}
+    given = {name: value for name, value in weights.items() if value is not None}
+    for name, value in given.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} must be from 0 to 1, got {value}")
+    metadata = {**(schema.metadata or {}), **{name.encode(): f"{value:g}".encode() for name, value in given.items()}}
+    return pa.schema([_described(field, given) for field in schema], metadata=metadata or None)
+
+
+def describe(
+    table: pa.Table, *, reconstruction_weight: float | None = None, combination_weight: float | None = None
+) -> pa.Table:
+    """Attach unit, UCD and description to the known columns of a table; see `describe_schema`."""
+    schema = describe_schema(
+        table.schema, reconstruction_weight=reconstruction_weight, combination_weight=combination_weight
+    )
+    return pa.Table.from_arrays(table.columns, schema=schema)
+
+
+def to_released(table: pa.Table, *, first_index: int = 0) -> pa.Table:
+    """Return a catalog in the column names of the released one (Storey-Fisher et al. 2021).
+
+    Parameters
+    ----------
+    table
+        Must hold object_id, ra, dec and the three scores in sigma. Other columns are dropped.
+    first_index
+        ``idx`` of the first row, for a table that is one part of a streamed product. Where the table has a column
+        ``release_index`` (an imported release) that is the ``idx`` instead.
+
+    Notes
+    -----
+    The original's ``idx`` is the row of its authors' own catalog; ours is the row of the product, the same as ``idxs``
+    of the HDF5 product of the same selection.
+    """
+    missing = [name for name in RELEASED_NAMES.values() if name != INDEX_COLUMN and name not in table.column_names]
+    if missing:
+        raise KeyError(f"the released columns need {', '.join(missing)}; the table has {', '.join(table.column_names)}")
+    if INDEX_COLUMN in table.column_names:
+        index = table[INDEX_COLUMN]
+    else:
+        index = pa.array(np.arange(first_index, first_index + table.num_rows, dtype=np.int64))
+    described = describe(table)
+    fields, arrays = [pa.field("idx", index.type, metadata=_INDEX.metadata())], [index]
+    for released, ours in RELEASED_NAMES.items():
+        if ours != INDEX_COLUMN:
+            fields.append(described.schema.field(ours).with_name(released))
+            arrays.append(described[ours])
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=described.schema.metadata))
+
+
+def _described(field: pa.Field, weights: dict[str, float]) -> pa.Field:
+    if field.name == "object_id" and field.type != pa.int64():
+        raise ValueError(f"object_id must be int64, got {field.type}; other types lose ids above 2**53 or their order")
+    column = COLUMNS.get(field.name)
+    if column is None:
+        return field
+    own = column.metadata()
+    named = [f"{name} {value:g}" for name, value in weights.items() if name in column.description]
+    if named:
+        own[b"description"] += f" ({', '.join(named)})".encode()
+    return field.with_metadata({**(field.metadata or {}), **own})

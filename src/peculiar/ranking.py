@@ -1,0 +1,149 @@
+"""A finished ranking opened for reading: scores, measures and catalog joined by `object_id`, and reconstructions."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from peculiar.checkpoint import load_pinned
+from peculiar.run import Run, read_run
+from peculiar.survey import Survey, Table, pixels
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FIRST_SHOWN = "score_anom_conditional"  # METHOD.md sect. 8
+NOT_NUMBERS = ("image", "flux", "latent", "source")
+MAKE_AT_ONCE = 1_024  # reconstructions made before they are handed on
+
+
+class Ranking:
+    """`rankings/<name>` of the atlas in `folder`, with the scores and the survey that it was made of.
+
+    Raises
+    ------
+    FileNotFoundError
+        It is not complete.
+    """
+
+    def __init__(self, folder: Path, name: str = "main") -> None:
+        self.folder, self.home = folder, folder / "rankings" / name
+        run = read_run(self.home)
+        if run is None:
+            raise FileNotFoundError(f'rankings/{name} is not complete in {folder}; run "peculiar run {folder}" first')
+        self.run: Run = run
+        scores = folder / "scores" / run.config["scores"]
+        scored = read_run(scores)
+        if scored is None:
+            raise FileNotFoundError(f'{scores} is not complete; run "peculiar score {folder}" first')
+        self.scored: Run = scored
+        self.survey = Survey(folder / "survey" / "table.lance")
+        self.facts, self.relative = Table(scores / "table.lance"), Table(self.home / "table.lance")
+        self.kept = Table(self.home / "reconstructions.lance")
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weights that every product names."""
+        return {name: self.run.outputs[name] for name in ("reconstruction_weight", "combination_weight")}
+
+    def __len__(self) -> int:
+        return len(self.relative)
+
+    @cached_property
+    def _sources(self) -> dict[str, Table]:
+        """Which table a column is read from; scores before measures before the catalog's."""
+        found: dict[str, Table] = {}
+        for table in (self.relative, self.facts, self.survey):
+            for name in table.schema.names:
+                found.setdefault(name, table)
+        return found
+
+    @property
+    def schema(self) -> "pa.Schema":
+        """Columns of `rows`: ids and position, scores, measures, then the catalog's own."""
+        import pyarrow as pa
+
+        first = ("object_id", "source", "ra", "dec")
+        names = [*first, *(name for name in self._sources if name not in (*first, "image", "flux", "latent"))]
+        return pa.schema([self._sources[name].schema.field(name) for name in names])
+
+    def rows(self, object_ids: np.ndarray) -> "pa.Table":
+        """All columns but pixels and latents of these objects, in the order asked for."""
+        import pyarrow as pa
+
+        schema = self.schema
+        columns = {}
+        for table in (self.relative, self.facts, self.survey):
+            mine = [name for name in schema.names if self._sources[name] is table]
+            taken = table.take(object_ids, mine)
+            columns |= {name: taken[name] for name in mine}
+        return pa.table([columns[name] for name in schema.names], schema=schema)
+
+    def column(self, name: str) -> np.ndarray:
+        """One numeric column over all ranked objects, float64, in the order of `object_ids`."""
+        if name not in self._sources or name in NOT_NUMBERS:
+            raise KeyError(f"no number {name!r} to order by; there are {', '.join(self.schema.names)}")
+        table = self._sources[name]
+        values = table.column(name)
+        if values.dtype.kind not in "iufb":
+            raise KeyError(f"{name} holds no numbers to order by")
+        if table is self.relative:
+            return values.astype(np.float64)
+        ids = table.object_ids()
+        order = np.argsort(ids, kind="stable")
+        place = np.searchsorted(ids, self.object_ids, sorter=order)
+        return values.astype(np.float64)[order[place]]
+
+    @cached_property
+    def object_ids(self) -> np.ndarray:
+        """Ids of all ranked objects, int64, in the table's order."""
+        return self.relative.object_ids()
+
+    def order(self, by: str = FIRST_SHOWN) -> np.ndarray:
+        """Places of `object_ids` from the largest value down; NaN last, equal values by id."""
+        return np.lexsort((self.object_ids, -np.nan_to_num(self.column(by), nan=-np.inf)))
+
+    def reconstructions(self, object_ids: np.ndarray) -> np.ndarray:
+        """What the generator makes of the objects' latents, uint8 (n, height, width, channels): kept, or made now.
+
+        Raises
+        ------
+        ValueError
+            They must be made, and the generator is not the file that the scores were made with.
+        """
+        result = np.empty((len(object_ids), *self.survey.form.shape), np.uint8)
+        is_kept = np.isin(object_ids, self.kept.object_ids())
+        if is_kept.any():
+            column = self.kept.take(object_ids[is_kept], ["reconstruction"])["reconstruction"]
+            result[is_kept] = pixels(column, np.uint8, self.survey.form.shape)
+        if not is_kept.all():
+            made = reconstruct(self.folder, self.scored, self.facts, object_ids[~is_kept])
+            result[~is_kept] = np.concatenate([images for _, images in made])
+        return result
+
+    def residuals(self, object_ids: np.ndarray) -> np.ndarray:
+        """Absolute differences of images and reconstructions, uint8 (n, height, width, channels)."""
+        images = self.survey.images(object_ids).astype(np.int16)
+        return np.abs(images - self.reconstructions(object_ids)).astype(np.uint8)
+
+
+def reconstruct(
+    folder: Path, scored: Run, facts: Table, object_ids: np.ndarray, device: str = "auto"
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Ids and reconstructions, a batch at a time, by the very generator that the scores were made with."""
+    from peculiar import engine
+
+    engine.tune()
+    from peculiar.networks.gan import Generator
+
+    path = folder / scored.outputs["networks"]["gan"]
+    generator = load_pinned(path, scored.inputs["gan"], "generator", Generator)
+    machine = engine.machine(device)
+    machine.place(generator)
+    for start in range(0, len(object_ids), MAKE_AT_ONCE):
+        part = object_ids[start : start + MAKE_AT_ONCE]
+        latent = facts.take(part, ["latent"])["latent"].combine_chunks()
+        flat = latent.flatten().to_numpy(zero_copy_only=False)
+        yield part, machine.reconstruct(generator, flat.reshape(len(part), -1))
