@@ -76,25 +76,27 @@ class Atlas:
 
         return add_columns(self.folder, AddColumnsConfig(table=Path(table), **options), track=self.track)
 
-    def train_gan(self, *, preset: Preset = "auto", name: str = "gan", replace: bool = False, **options: Any) -> Run:
-        """Train generator and critic. See `TrainGanConfig` for options."""
+    def train_gan(
+        self, *, preset: Preset | None = None, name: str = "gan", replace: bool = False, **options: Any
+    ) -> Run:
+        """Train generator and critic. See `TrainGanConfig` for options, `choose_preset` for what none stands for."""
         from peculiar.stages.train_gan import PRESETS, train_gan
 
         home = self.folder / "networks" / name
         config = self._config(
-            home, PRESETS[self.choose_preset(preset, options.get("device", "auto"))], options, replace
+            home, self._preset(home, PRESETS, preset, options), options, replace or preset is not None
         )
         return train_gan(self.folder, config, name=name, replace=replace, track=self.track)
 
     def train_encoder(
-        self, *, preset: Preset = "auto", name: str = "encoder", replace: bool = False, **options: Any
+        self, *, preset: Preset | None = None, name: str = "encoder", replace: bool = False, **options: Any
     ) -> Run:
         """Train the encoder. See `TrainEncoderConfig` for options."""
         from peculiar.stages.train_encoder import PRESETS, train_encoder
 
         home = self.folder / "networks" / name
         config = self._config(
-            home, PRESETS[self.choose_preset(preset, options.get("device", "auto"))], options, replace
+            home, self._preset(home, PRESETS, preset, options), options, replace or preset is not None
         )
         return train_encoder(self.folder, config, name=name, replace=replace, track=self.track)
 
@@ -152,8 +154,8 @@ class Atlas:
         if images is not None or options or read_run(self.folder / "survey") is None:
             self.ingest(images, **options)
         seeded = {**common, "seed": plan.seed}
-        self.train_gan(preset=plan.preset, **seeded)
-        self.train_encoder(preset=plan.preset, **seeded)
+        self.train_gan(preset=self._unless_begun("gan", plan.preset), **seeded)
+        self.train_encoder(preset=self._unless_begun("encoder", plan.preset), **seeded)
         self.score(**seeded)
         self.rank(**seeded)
         self.release()
@@ -170,6 +172,15 @@ class Atlas:
         chosen: Literal["paper", "small"] = "paper" if where != "cpu" and n_images >= PAPER_IMAGES else "small"
         log.info("preset %s: %d images on %s", chosen, n_images, where)
         return chosen
+
+    def _unless_begun(self, network: str, preset: Preset) -> Preset | None:
+        return preset if recorded_config(self.folder / "networks" / network) is None else None
+
+    def _preset(self, home: Path, presets: dict[str, Any], preset: Preset | None, options: dict[str, Any]) -> Any:
+        """The config of a preset; where none is asked for and the folder was begun, its record will speak."""
+        if preset is None and recorded_config(home) is not None:
+            return next(iter(presets.values()))
+        return presets[self.choose_preset(preset or "auto", options.get("device", "auto"))]
 
     def _config(self, home: Path, default: Any, options: dict[str, Any], replace: bool) -> Any:
         """The config that `home` was begun with, or the default, with the options that were given."""

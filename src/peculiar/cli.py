@@ -49,7 +49,8 @@ AtlasArgument = Annotated[Path, typer.Argument(metavar="ATLAS", help="the atlas'
 NameOption = Annotated[str, typer.Option("--name", help="name of the result's folder")]
 ReplaceOption = Annotated[bool, typer.Option("--replace", help="throw away what the folder holds, and start over")]
 PresetOption = Annotated[
-    Literal["auto", "paper", "small"], typer.Option("--preset", help="auto picks by device and number of images")
+    Literal["auto", "paper", "small"] | None,
+    typer.Option("--preset", help="auto picks by device and number of images [auto]"),
 ]
 
 
@@ -278,7 +279,7 @@ _NAMED = {
     stage: ("name", NameOption, default) for stage, default in (("gan", "gan"), ("encoder", "encoder"), ("", "main"))
 }
 _REPLACE = ("replace", ReplaceOption, False)
-_PRESET = ("preset", PresetOption, "auto")
+_PRESET = ("preset", PresetOption, None)
 
 
 def _presets(presets: dict[str, Any]) -> str:
@@ -304,16 +305,14 @@ _command(
         "preset",
         Annotated[
             Literal["auto", "paper", "small"] | None,
-            typer.Option(
-                "--preset", help="size of the networks; auto picks by device and number of images", show_default="auto"
-            ),
+            typer.Option("--preset", help="size of the networks; auto picks by device and number of images [auto]"),
         ],
         None,
     ),
-    ("seed", Annotated[int | None, typer.Option("--seed", help="seed of everything random", show_default="0")], None),
+    ("seed", Annotated[int | None, typer.Option("--seed", help="seed of everything random [0]")], None),
     (
         "device",
-        Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps", show_default="auto")],
+        Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps [auto]")],
         None,
     ),
 )
@@ -506,7 +505,8 @@ def _print_top(atlas: "Atlas", n: int, by: str, ranking: str = "main") -> None:
     if np.isfinite(np.ma.filled(found["ra"], np.nan)).any():
         columns |= dict.fromkeys(["ra", "dec"])
     for name in columns:
-        shown.add_column(name, justify="left" if name == "source" else "right", overflow="fold")
+        is_id = name == "object_id"
+        shown.add_column(name, justify="left" if name == "source" else "right", overflow="fold", no_wrap=is_id)
     for row in found:
         shown.add_row(*(_cell(row[name]) for name in columns))
     _console(is_error=False).print(shown)

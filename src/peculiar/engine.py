@@ -69,7 +69,7 @@ class Machine:
         from peculiar.sky.pixels import to_stored
 
         with torch.no_grad():
-            (images,) = in_batches(lambda at: (generator(at),), torch.from_numpy(latent).to(self.device))
+            (images,) = in_batches(lambda at: (generator(at),), torch.tensor(latent, device=self.device))
         return to_stored(images.cpu().numpy())
 
     def __str__(self) -> str:

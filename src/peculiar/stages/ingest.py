@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from peculiar.run import Run, Track, begin, finish, quiet, read_run, read_started
+from peculiar.run import Run, Track, begin, finish, quiet
 from peculiar.survey import ImageForm, Survey, Table, hash_id
 
 if TYPE_CHECKING:
@@ -84,11 +84,10 @@ def ingest(folder: Path, config: IngestConfig, *, replace: bool = False, track: 
         names = {"id_column": config.id_column or None, "file_column": config.file_column or None}
         catalog = read_catalog(config.catalog, **names)
     home = folder / "survey"
-    if replace or (read_run(home) is None and read_started(home) is None):
-        _shape_of(Survey(home / "none"), config, catalog)  # refuse what is hopeless before a folder is made
-    run = begin(home, "ingest", config, inputs={}, replace=replace)
     survey = Survey(home / "table.lance")
-    options = _shape_of(survey, config, catalog)
+    # Before a folder is made, or an old one thrown away: options that fit nothing are refused here.
+    options = _read_options(None if replace or not survey.exists() else survey.form, config, catalog)
+    run = begin(home, "ingest", config, inputs={}, replace=replace)
     ingestion = _Ingestion(survey, Table(home / "quarantine.lance"), config, options, catalog, run)
     ingestion.read_all(track)
     survey.build_index()
@@ -96,7 +95,7 @@ def ingest(folder: Path, config: IngestConfig, *, replace: bool = False, track: 
     return finish(home, run, roots=roots, version=survey.version, **ingestion.counts)
 
 
-def _shape_of(survey: Survey, config: IngestConfig, catalog: "Catalog | None") -> "ReadOptions":
+def _read_options(form: ImageForm | None, config: IngestConfig, catalog: "Catalog | None") -> "ReadOptions":
     """Reading options, with the survey's size and channels, or those of the first inputs."""
     from peculiar.io.entries import ReadOptions
     from peculiar.io.readers import list_entries, survey_shape
@@ -115,8 +114,8 @@ def _shape_of(survey: Survey, config: IngestConfig, catalog: "Catalog | None") -
         ids=config.ids,
         is_field=config.is_field,
     )
-    if survey.exists():
-        return replaced(options, size=survey.form.size, channels=survey.form.channels)
+    if form is not None:
+        return replaced(options, size=form.size, channels=form.channels)
     entries = list_entries(config.images, options, None if catalog is None else catalog.table)
     size, channels = survey_shape(islice(entries, 1_000), options)
     log.info("images are %d x %d pixels, %d channels; fit: %s", size, size, channels, options.fit)
