@@ -36,7 +36,9 @@ RECIPES = {
     "fast": {"learning_rate": 4e-4},
     "resize-lazy": {"upsampling": "resize", "penalty_every": 4},
     "resize-no-norm": {"upsampling": "resize", "batch_norm": False},
-    "wide": {"width": 48},
+    "resize-lazy-no-norm": {"upsampling": "resize", "penalty_every": 4, "batch_norm": False},
+    "resize-lazy-fast": {"upsampling": "resize", "penalty_every": 4, "learning_rate": 4e-4},
+    "resize-lazy-16": {"upsampling": "resize", "penalty_every": 4, "batch_size": 16},
 }
 
 
@@ -69,7 +71,9 @@ def trial(atlas: Path, name: str, seconds: float, real: np.ndarray) -> None:
             marks.pop(0)
             made = samples(training, 1000)
             distance = frechet(project(real), project(made))
-            rows = made[:40].reshape(4, 10, *made.shape[1:]).swapaxes(1, 2).reshape(4 * made.shape[1], -1, made.shape[3])
+            rows = (
+                made[:40].reshape(4, 10, *made.shape[1:]).swapaxes(1, 2).reshape(4 * made.shape[1], -1, made.shape[3])
+            )
             (atlas / "trials").mkdir(exist_ok=True)
             Image.fromarray(rows).save(atlas / "trials" / f"{name}-{step:06d}.png")
             print(

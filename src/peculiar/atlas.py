@@ -28,7 +28,7 @@ ObjectIds = Sequence[int | str] | np.ndarray
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Standing:
-    """Where one stage's folder stands: absent, interrupted, complete, behind (objects to come) or stale (inputs changed)."""
+    """Where one stage's folder stands; behind: objects are to come; stale: what it read has changed."""
 
     stage: str
     folder: str
@@ -62,7 +62,7 @@ class Atlas:
     # Stages. Options that are not given are those that the folder was begun with, or the preset's.
 
     def ingest(self, images: str | Path | None = None, *, replace: bool = False, **options: Any) -> Run:
-        """Read images, and a catalog, into the survey. See `IngestConfig` for options; `Run.outputs` counts what came."""
+        """Read images, and a catalog, into the survey. See `IngestConfig`; `Run.outputs` counts what came."""
         from peculiar.stages.ingest import ingest
 
         if images is not None:
@@ -150,10 +150,9 @@ class Atlas:
             device=given.get("device", recorded.get("device", "auto")),
         )
         run = begin(self.folder, "run", plan, inputs={})
-        common = {"device": plan.device}
         if images is not None or options or read_run(self.folder / "survey") is None:
             self.ingest(images, **options)
-        seeded = {**common, "seed": plan.seed}
+        seeded: dict[str, Any] = {"device": plan.device, "seed": plan.seed}
         self.train_gan(preset=self._unless_begun("gan", plan.preset), **seeded)
         self.train_encoder(preset=self._unless_begun("encoder", plan.preset), **seeded)
         self.score(**seeded)
@@ -341,7 +340,7 @@ class Atlas:
 class RunPlan:
     """What `run` remembers, so that it can go on without being told again."""
 
-    preset: str = "auto"
+    preset: Preset = "auto"
     seed: int = 0
     device: str = dataclasses.field(default="auto", compare=False)
 

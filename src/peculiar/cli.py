@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin,
 import typer
 
 from peculiar import __version__
-from peculiar.stages.ingest import IngestConfig
 from peculiar.ranking import FIRST_SHOWN
+from peculiar.stages.ingest import IngestConfig
 from peculiar.stages.rank import RankConfig
 from peculiar.stages.recover import RecoverConfig
 from peculiar.stages.release import ReleaseConfig
@@ -372,7 +372,8 @@ _command(
     RankConfig,
     """Compare scores with a frozen reference: sigma, robust sigma, percentile, and the conditional form.
 
-    Another --combination-weight or --condition-on makes another ranking, under another --name; nothing is scored again.""",
+    Another --combination-weight or --condition-on makes another ranking, under another --name; nothing is scored
+    again.""",
     _simple("rank", objects="n_objects", reference="reference"),
     _NAMED[""],
     _REPLACE,
@@ -497,8 +498,8 @@ def _print_top(atlas: "Atlas", n: int, by: str, ranking: str = "main") -> None:
 
     found = atlas.top(n, by=by, ranking=ranking)
     opened = atlas.ranking(ranking)
-    title = f"{len(found)} largest {by} of {len(opened):,}; reconstruction weight {opened.weights['reconstruction_weight']:g}"
-    shown = Table(title=f"{title}, combination weight {opened.weights['combination_weight']:g}", title_justify="left")
+    weights = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in opened.weights.items())
+    shown = Table(title=f"{len(found)} largest {by} of {len(opened):,}; {weights}", title_justify="left")
     columns = dict.fromkeys(
         ["rank", "object_id", by, "score_anom_sigma", "score_disc_sigma", "score_gen_sigma", "source"]
     )

@@ -163,7 +163,9 @@ def n_cores() -> int:
 def _main_module_hidden() -> Iterator[None]:
     """Keep new workers from importing the user's script, which would run it again where it has no main guard."""
     script = sys.modules["__main__"]
-    kept = {name: script.__dict__.pop(name) for name in ("__file__", "__spec__") if name in script.__dict__}
+    kept: dict[str, object] = {
+        name: script.__dict__.pop(name) for name in ("__file__", "__spec__") if name in script.__dict__
+    }
     script.__spec__ = None
     try:
         yield

@@ -74,7 +74,7 @@ class Ranking:
         import pyarrow as pa
 
         schema = self.schema
-        columns = {}
+        columns: dict[str, pa.ChunkedArray] = {}
         for table in (self.relative, self.facts, self.survey):
             mine = [name for name in schema.names if self._sources[name] is table]
             taken = table.take(object_ids, mine)

@@ -20,11 +20,13 @@ RECORDED_PACKAGES = ("peculiar", "torch", "numpy", "pylance", "pyarrow", "astrop
 class Track(Protocol):
     """Follow a long loop: a context that yields `advance(n)`. The command line passes a progress bar."""
 
-    def __call__(self, description: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]: ...
+    def __call__(self, description: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
+        """Begin to follow; `total` is None where it is not known."""
+        ...
 
 
 @contextmanager
-def quiet(description: str, total: int | None) -> Iterator[Callable[[int], None]]:  # noqa: ARG001
+def quiet(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """Follow nothing: the default `Track`."""
     yield lambda n: None
 

@@ -4,8 +4,8 @@ Shapes: n images, width channels of the widest image layer, side = padded size /
 """
 
 import math
+from itertools import pairwise
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
@@ -104,7 +104,7 @@ class Trunk(nn.Module):
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         widths = [channels, *(width * 2**layer for layer in range(N_LAYERS))]
-        self.layers = nn.ModuleList(down(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.layers = nn.ModuleList(down(a, b) for a, b in pairwise(widths))
 
     def forward(self, images: Tensor, slope: float) -> Tensor:
         """Features after the last activation: leaky ReLU of `slope`, ReLU for 0."""

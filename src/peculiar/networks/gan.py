@@ -1,5 +1,6 @@
 """Generator and critic, and the Wasserstein losses that train them. Storey-Fisher 2021, sect. 3.1; Gulrajani 2017."""
 
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -8,9 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from peculiar.networks.blocks import (
+    KERNEL,
     MULTIPLE,
     N_LAYERS,
     SLOPE,
+    STRIDE,
     ResizeConvolution,
     Trunk,
     crop,
@@ -63,7 +66,7 @@ class Generator(nn.Module):
         self.project = dense(n_latent, self.deepest * self.side**2)
         widths = [*(width * 2**layer for layer in reversed(range(N_LAYERS))), channels]
         make = up if upsampling == "transposed" else ResizeConvolution
-        self.layers = nn.ModuleList(make(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.layers = nn.ModuleList(make(a, b) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(nn.BatchNorm2d(n) if batch_norm else nn.Identity() for n in widths[:-1])
 
     def forward(self, latent: Float[Tensor, "n n_latent"]) -> Float[Tensor, "n channels size size"]:
@@ -110,8 +113,9 @@ class Critic(nn.Module):
                 x = x * slopes[-1]
         gradient = slopes.pop() * self.head.weight.view(1, *x.shape[1:]).to(x.dtype)
         for layer in reversed(self.trunk.layers):
+            weight = layer.get_parameter("weight")
             gradient = functional.conv_transpose2d(
-                gradient, layer.weight, stride=layer.stride, padding=layer.padding, output_padding=1
+                gradient, weight, stride=STRIDE, padding=KERNEL // 2, output_padding=1
             )
             if slopes:
                 gradient = gradient * slopes.pop()

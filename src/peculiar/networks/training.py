@@ -159,8 +159,8 @@ class GanTraining:
         decay = min(self.average_decay, (1 + number) / (10 + number))
         for average, live in zip(self.average.parameters(), self.generator.parameters(), strict=True):
             average.lerp_(live, 1 - decay)
-        for average, live in zip(self.average.buffers(), self.generator.buffers(), strict=True):
-            average.copy_(live)
+        for kept, newest in zip(self.average.buffers(), self.generator.buffers(), strict=True):
+            kept.copy_(newest)
 
     def tensors(self) -> dict[str, Tensor]:
         """Both networks, the average, and Adam's moments."""
@@ -175,7 +175,7 @@ class GanTraining:
 
 
 class EncoderTraining:
-    """The encoder learns to give the latent of least anomaly loss; generator and critic are frozen. METHOD.md sect. 3."""
+    """The encoder learns to give the latent of least anomaly loss; the others are frozen. METHOD.md sect. 3."""
 
     def __init__(
         self, encoder: Encoder, loss: AnomalyLoss, draw: Draw, *, learning_rate: float, precision: Precision
@@ -220,7 +220,9 @@ def _mixed(seed: int, number: int) -> int:
 
 def _network_tensors(networks: dict[str, nn.Module]) -> dict[str, Tensor]:
     return {
-        f"{which}.{name}": tensor for which, network in networks.items() for name, tensor in network.state_dict().items()
+        f"{which}.{name}": tensor
+        for which, network in networks.items()
+        for name, tensor in network.state_dict().items()
     }
 
 

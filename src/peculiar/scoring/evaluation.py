@@ -1,6 +1,7 @@
 """How good an order is, where the truth is known. The field's definitions, METHOD.md sect. 8."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -75,8 +76,8 @@ def evaluate(
         n_top = max(1, round(n_objects * percent / 100))
         metrics = {
             **metrics,
-            f"recall_{percent}_percent": lambda s, a, n=n_top: recall_at(s, a, n),
-            f"precision_{percent}_percent": lambda s, a, n=n_top: precision_at(s, a, n),
+            f"recall_{percent}_percent": partial(recall_at, n_top=n_top),
+            f"precision_{percent}_percent": partial(precision_at, n_top=n_top),
         }
     found = {name: metric(scores, is_anomalous) for name, metric in metrics.items()}
     if n_bootstrap:

@@ -53,7 +53,7 @@ def measure(images: UInt8[np.ndarray, "n height width channels"]) -> dict[str, F
 
 @dataclass(frozen=True)
 class PixelPCA:
-    """Principal components of the pixels: `mean` (n_pixels,), `components` (n_components, n_pixels), of images 0 to 1."""
+    """Principal components of the pixels of images from 0 to 1."""
 
     mean: Float32[np.ndarray, " n_pixels"]
     components: Float32[np.ndarray, "n_components n_pixels"]

@@ -18,7 +18,7 @@ _LEVELS = np.unique(np.concatenate([np.linspace(0.0, 1.0, 1001), 1.0 - np.logspa
 
 @dataclass(frozen=True)
 class Distribution:
-    """Statistics of one score over a reference sample; what `sigma`, `robust_sigma` and `percentile` are relative to."""
+    """Statistics of one score over a reference: what sigma, robust sigma and percentile are relative to."""
 
     n_objects: int
     mean: float

@@ -37,7 +37,9 @@ def lupton(
     """
     _check_curve(stretch, q)
     if flux.ndim != 4 or flux.shape[1] != 3:
-        raise ValueError(f"flux must be (n, 3, height, width) for a Lupton image, got {flux.shape}; use asinh otherwise")
+        raise ValueError(
+            f"flux must be (n, 3, height, width) for a Lupton image, got {flux.shape}; use asinh otherwise"
+        )
     bands = np.asarray(flux, np.float64) - minimum
     bad = ~np.isfinite(bands).all(axis=1, keepdims=True)
     bands = np.where(bad, 0.0, bands)

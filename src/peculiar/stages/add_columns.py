@@ -51,7 +51,8 @@ def add_columns(folder: Path, config: AddColumnsConfig, *, track: Track = quiet)
     with track("matching", len(survey)) as advance:
         for batch in survey.scan(["object_id", "source"], batch_size=4_096):
             pairs = zip(batch["source"].to_pylist(), batch["object_id"].to_pylist(), strict=True)
-            matched = match(index, [Entry(source, "", object_id=object_id) for source, object_id in pairs]).rows
+            entries = [Entry(source, "", object_id=object_id) for source, object_id in pairs]
+            matched = match(index, entries).rows
             ids.append(batch["object_id"].to_numpy()[matched >= 0])
             rows.append(matched[matched >= 0])
             advance(batch.num_rows)

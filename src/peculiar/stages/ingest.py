@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace as replaced
+from dataclasses import dataclass, field
+from dataclasses import replace as replaced
 from datetime import UTC, datetime
 from functools import partial
 from itertools import compress, islice
@@ -227,7 +228,9 @@ class _Ingestion:
 
             matches = match(self.index, entries)
             self._refuse(matches.rejected)
-            entries, rows = matches.entries, matches.rows.tolist()
+            refused = {each.source for each in matches.rejected}
+            is_clear = [each.source not in refused for each in matches.entries]
+            entries, rows = list(compress(matches.entries, is_clear)), list(compress(matches.rows.tolist(), is_clear))
         if not self.is_known_root or not len(self.known):
             return entries, rows
         ids = [_id_of(each) for each in entries]
@@ -297,7 +300,7 @@ class _Ingestion:
             log.warning("quarantined: %s", each.reason)
 
     def _commit(self) -> None:
-        """Write what waits: first the objects, then what was refused; a kill between them is made good by the next run."""
+        """Write what waits: objects, then what was refused; the next run makes good a kill between them."""
         if self.loaded or not self.survey.exists():
             self.survey.append([self._rows()] if self.loaded else [], self.schema)
         self._update_quarantine()

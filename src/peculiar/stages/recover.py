@@ -190,9 +190,9 @@ def _write_page(
         heading = f"All orders on {kind} oddities"
         caption = "With 95 % bootstrap intervals. The last three are baselines without a network."
         sections.append(Table(columns=["order", *names], rows=table, heading=heading, caption=caption))
-    table = [[order, *values.values()] for order, values in correlations.items()]
+    ranked: list[list[str | float]] = [[order, *values.values()] for order, values in correlations.items()]
     columns = ["order", "rank correlation with brightness", "with radius"]
-    sections.append(Table(columns=columns, rows=table, heading="What the orders rank"))
+    sections.append(Table(columns=columns, rows=ranked, heading="What the orders rank"))
     write_page(home / "recovery.html", "Planted oddities, found again", sections)
 
 

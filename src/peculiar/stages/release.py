@@ -1,6 +1,6 @@
 """Write what leaves the atlas: the catalog, the selection, the paper's figures, and a report."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -141,7 +141,7 @@ def _write_figures(ranking: Ranking, home: Path, config: ReleaseConfig, track: T
     folder = home / "figures"
     folder.mkdir(exist_ok=True)
     sigmas = [ranking.column(f"score_{each}_sigma") for each in ("gen", "disc", "anom")]
-    makers = {
+    makers: dict[str, Callable[[], Figure]] = {
         "top": lambda: _figure_top(ranking),
         "scores": lambda: figure_scores(*sigmas),
         "rows": lambda: _figure_rows(ranking, sigmas[2]),
@@ -241,7 +241,7 @@ def _correlations(ranking: Ranking) -> list[list[str | float]]:
 def _write_report(
     ranking: Ranking, home: Path, config: ReleaseConfig, captions: dict[str, str], n_selected: int
 ) -> None:
-    from peculiar.io.pages import Facts, Picture, Table, write_page
+    from peculiar.io.pages import Facts, Picture, Section, Table, write_page
 
     facts = {
         "objects": len(ranking),
@@ -254,7 +254,8 @@ def _write_report(
         columns=["order", "rank correlation with brightness", "with light-weighted radius"],
         rows=_correlations(ranking),
         caption="Spearman's. A score near 1 finds bright or big objects; the conditional forms compare each object "
-        f"with those like it. The order first shown is {FIRST_SHOWN}; the last three rows are baselines without a network.",
+        f"with those like it. The order first shown is {FIRST_SHOWN}; "
+        "the last three rows are baselines without a network.",
     )
     headings = {"top": "The first 25", "scores": "Scores", "rows": "Reconstructions", "samples": "Generated images"}
     pictures = {
@@ -271,7 +272,7 @@ def _write_report(
     files = ", ".join(
         sorted(path.name for path in home.iterdir() if path.suffix in (".parquet", ".fits", ".csv", ".vot", ".hdf5"))
     )
-    sections = [Facts(items=facts, heading="In short"), pictures["top"], correlations, *others]
+    sections: list[Section] = [Facts(items=facts, heading="In short"), pictures["top"], correlations, *others]
     write_page(
         home / "report.html",
         f"{ranking.folder.resolve().name}: the objects that do not fit",

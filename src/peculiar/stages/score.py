@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from peculiar.engine import Machine
-    from peculiar.networks.encoder import Encoder
-    from peculiar.networks.gan import Critic, Generator
     from peculiar.scoring.measures import PixelPCA
 
 log = logging.getLogger(__name__)
@@ -51,8 +49,8 @@ class ScoreConfig:
 def score(folder: Path, config: ScoreConfig, *, name: str = "main", replace: bool = False, track: Track = quiet) -> Run:
     """Fill `scores/<name>` of the atlas in `folder`: what is missing of it.
 
-    `table.lance` holds facts, which no other object changes: object_id, latent, score_gen and score_disc at that latent,
-    the image measures and the pixel PCA's error. What is relative to other objects is the stage `rank`'s.
+    `table.lance` holds facts, which no other object changes: object_id, latent, score_gen and score_disc there, the
+    image measures and the pixel PCA's error. What is relative to other objects is the stage `rank`'s.
 
     Raises
     ------

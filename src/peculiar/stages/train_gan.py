@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from peculiar.checkpoint import TrainingFolder, file_digest
 from peculiar.run import Run, Track, begin, finish, quiet
-from peculiar.survey import ShuffledImages, Survey, hashed
+from peculiar.survey import ShuffledImages, Survey
 
 if TYPE_CHECKING:
     import numpy as np
