@@ -66,7 +66,7 @@ class Atlas:
         from peculiar.stages.ingest import ingest
 
         if images is not None:
-            options["images"] = Path(images)
+            options["images"] = images
         config = self._config(self.folder / "survey", IngestConfig(), options, replace)
         return ingest(self.folder, config, replace=replace, track=self.track)
 
@@ -189,9 +189,15 @@ class Atlas:
         if unknown:
             raise TypeError(f"no option {unknown[0]!r}; there are {', '.join(sorted(fields))}")
         if recorded is not None:
-            kept = {name: _typed(value) for name, value in recorded.items() if name in fields and name != "device"}
-            default = dataclasses.replace(default, **kept)
-        return dataclasses.replace(default, **options)
+            kept = {name: value for name, value in recorded.items() if name in fields and name != "device"}
+            default = dataclasses.replace(
+                default, **{name: _typed(each, getattr(default, name)) for name, each in kept.items()}
+            )
+        # Absolute, so that the command goes on from any folder; "." is here, and no path at all only as a default.
+        absolute = {
+            name: Path(each).resolve() for name, each in options.items() if isinstance(getattr(default, name), Path)
+        }
+        return dataclasses.replace(default, **{**options, **absolute})
 
     # Tables and images.
 
@@ -351,8 +357,10 @@ def _checked(n: int) -> int:
     return n
 
 
-def _typed(value: Any) -> Any:
-    """JSON's lists are the configs' tuples."""
+def _typed(value: Any, like: Any) -> Any:
+    """JSON's lists are the configs' tuples, and some of its texts their paths."""
+    if isinstance(like, Path):
+        return Path(value)
     return tuple(value) if isinstance(value, list) else value
 
 
