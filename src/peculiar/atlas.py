@@ -327,6 +327,10 @@ class Atlas:
         """What the stage read, and is no longer what it was; empty if nothing."""
         from peculiar.checkpoint import TrainingFolder, file_digest
 
+        if run.stage == "rank":
+            scored = read_run(self.folder / "scores" / run.config["scores"])
+            is_same = scored is None or scored.outputs["identity"] == run.inputs["identity"]
+            return "" if is_same else f"scores/{run.config['scores']} was replaced since"
         if run.stage not in ("score", "train-encoder"):
             return ""
         for which in ("gan", "encoder"):

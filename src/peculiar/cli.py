@@ -271,7 +271,7 @@ def _score(atlas: "Atlas", *, sweep_weight: str = "", sample: int = 2000, **give
     run = atlas.score(**given)
     _done(run, objects=run.outputs["n_objects"])
     if given.get("name", "main") == "main":
-        ranked = atlas.rank()
+        ranked = atlas.rank(replace=given.get("replace", False))
         _done(ranked, objects=ranked.outputs["n_objects"], reference=ranked.outputs["reference"])
 
 

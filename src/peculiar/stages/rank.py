@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from peculiar.ranking import FIRST_SHOWN, reconstruct
-from peculiar.run import Run, Track, begin, finish, quiet, read_run, write_json
+from peculiar.run import Run, Track, begin, finish, quiet, read_run, read_started, write_json
 from peculiar.survey import Survey, Table
 
 if TYPE_CHECKING:
@@ -57,7 +57,11 @@ def rank(folder: Path, config: RankConfig, *, name: str = "main", replace: bool 
     if scored is None:
         raise FileNotFoundError(f'scores/{config.scores} is not complete in {folder}; run "peculiar score" first')
     home = folder / "rankings" / name
-    run = begin(home, "rank", config, inputs={"scores": facts.version}, replace=replace)
+    before = read_run(home) or read_started(home)
+    if before is not None and not replace and before.inputs["identity"] != scored.outputs["identity"]:
+        raise ValueError(f"{home} ranks scores that were replaced since; rank again with --replace, or another --name")
+    inputs = {"scores": facts.version, "identity": scored.outputs["identity"]}
+    run = begin(home, "rank", config, inputs=inputs, replace=replace)
     if not (home / "reference.json").exists():
         with track("freezing the reference", None):
             _freeze(facts, survey, config, home)

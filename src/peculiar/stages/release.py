@@ -258,6 +258,7 @@ def _write_report(
         "the last three rows are baselines without a network.",
     )
     headings = {"top": "The first 25", "scores": "Scores", "rows": "Reconstructions", "samples": "Generated images"}
+    headings |= {"disagreement": "What scores agree on", "losses": "Training"}
     pictures = {
         key: Picture(path=home / "figures" / f"{key}.png", alt=text, heading=headings.get(key, key), caption=text)
         for key, text in captions.items()
