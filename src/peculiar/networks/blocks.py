@@ -13,6 +13,7 @@ from torch.nn import functional
 KERNEL, STRIDE, N_LAYERS = 5, 2, 4  # Storey-Fisher 2021, sect. 3.1
 MULTIPLE = STRIDE**N_LAYERS
 SLOPE = 0.2  # of the leaky ReLU; Storey-Fisher 2021, sect. 3.1
+THIN = 16  # below so many channels of an image, transposed convolutions leave vector units idle
 
 
 def padded_size(size: int) -> int:
@@ -59,18 +60,75 @@ def _placed(part: Tensor, dim: int, start: int, size: int) -> Tensor:
     return functional.pad(part, margins if dim == -1 else (0, 0, *margins))
 
 
+class _Down(nn.Conv2d):
+    """A 5x5 convolution that halves the image."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__(n_in, n_out, KERNEL, STRIDE, padding=KERNEL // 2)
+        _initialize(self, n_in * KERNEL**2, n_out * KERNEL**2 / STRIDE**2, 4.0)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The halved image; where its own gradient is wanted, in the form whose gradient is quick."""
+        if self.in_channels >= THIN or not images.requires_grad:
+            return super().forward(images)
+        return functional.conv2d(_to_blocks(images), _of_blocks(self.weight), self.bias, padding=1)
+
+
+class _Up(nn.ConvTranspose2d):
+    """A 5x5 transposed convolution that doubles the image."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__(n_in, n_out, KERNEL, STRIDE, padding=KERNEL // 2, output_padding=1)
+        _initialize(self, n_in * KERNEL**2 / STRIDE**2, n_out * KERNEL**2, 4.0)
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """The doubled image."""
+        return transposed(x, self.weight, self.bias)
+
+
 def down(n_in: int, n_out: int) -> nn.Conv2d:
     """A 5x5 convolution that halves the image."""
-    layer = nn.Conv2d(n_in, n_out, KERNEL, STRIDE, padding=KERNEL // 2)
-    _initialize(layer, n_in * KERNEL**2, n_out * KERNEL**2 / STRIDE**2, 4.0)
-    return layer
+    return _Down(n_in, n_out)
 
 
 def up(n_in: int, n_out: int) -> nn.ConvTranspose2d:
     """A 5x5 transposed convolution that doubles the image."""
-    layer = nn.ConvTranspose2d(n_in, n_out, KERNEL, STRIDE, padding=KERNEL // 2, output_padding=1)
-    _initialize(layer, n_in * KERNEL**2 / STRIDE**2, n_out * KERNEL**2, 4.0)
-    return layer
+    return _Up(n_in, n_out)
+
+
+def transposed(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The 5x5 transposed convolution that doubles an image: `down` backwards.
+
+    oneDNN computes one to 3 channels at a tenth of the processor's rate. There, the 2x2 pixels that come of a place
+    are made as channels of an ordinary 3x3 convolution (Shi et al. 2016): the same sums, in a quarter of the time.
+    """
+    if weight.shape[1] >= THIN:
+        return functional.conv_transpose2d(x, weight, bias, STRIDE, KERNEL // 2, output_padding=1)
+    kernel = _of_blocks(weight).flip(2, 3).transpose(0, 1)
+    return _from_blocks(functional.conv2d(x, kernel, None if bias is None else bias.repeat(STRIDE**2), padding=1))
+
+
+def _to_blocks(images: Tensor) -> Tensor:
+    """Blocks of 2x2 pixels as channels of one, (n, 4 channels, size / 2, size / 2); one copy if channels are last."""
+    n, channels, size, _ = images.shape
+    rows = images.permute(0, 2, 3, 1).reshape(n, size // STRIDE, STRIDE, size // STRIDE, STRIDE, channels)
+    half = rows.transpose(2, 3).reshape(n, size // STRIDE, size // STRIDE, STRIDE**2 * channels)
+    return half.permute(0, 3, 1, 2)
+
+
+def _from_blocks(x: Tensor) -> Tensor:
+    """Undo `_to_blocks`."""
+    n, channels, half, _ = x.shape
+    rows = x.permute(0, 2, 3, 1).reshape(n, half, half, STRIDE, STRIDE, channels // STRIDE**2)
+    whole = rows.transpose(2, 3).reshape(n, half * STRIDE, half * STRIDE, channels // STRIDE**2)
+    return whole.permute(0, 3, 1, 2)
+
+
+def _of_blocks(weight: Tensor) -> Tensor:
+    """The 3x3 kernel that does to blocks of 2x2 pixels what a 5x5 kernel of stride 2 does to pixels."""
+    n_out, n_in = weight.shape[:2]
+    even = functional.pad(weight, (0, 1, 0, 1)).reshape(n_out, n_in, 3, STRIDE, 3, STRIDE)
+    return even.permute(0, 3, 5, 1, 2, 4).reshape(n_out, STRIDE**2 * n_in, 3, 3)
 
 
 class ResizeConvolution(nn.Sequential):

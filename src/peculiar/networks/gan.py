@@ -9,11 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from peculiar.networks.blocks import (
-    KERNEL,
     MULTIPLE,
     N_LAYERS,
     SLOPE,
-    STRIDE,
     ResizeConvolution,
     Trunk,
     crop,
@@ -22,6 +20,7 @@ from peculiar.networks.blocks import (
     n_features,
     pad,
     padded_size,
+    transposed,
     up,
 )
 
@@ -113,10 +112,7 @@ class Critic(nn.Module):
                 x = x * slopes[-1]
         gradient = slopes.pop() * self.head.weight.view(1, *x.shape[1:]).to(x.dtype)
         for layer in reversed(self.trunk.layers):
-            weight = layer.get_parameter("weight")
-            gradient = functional.conv_transpose2d(
-                gradient, weight, stride=STRIDE, padding=KERNEL // 2, output_padding=1
-            )
+            gradient = transposed(gradient, layer.get_parameter("weight"))
             if slopes:
                 gradient = gradient * slopes.pop()
         return fold(gradient.float(), images.shape[-1])

@@ -116,6 +116,7 @@ class GanTraining:
         self.n_critic, self.batch_size, self.penalty_every = n_critic, batch_size, penalty_every
         self.average_decay, self.seed, self.precision = average_decay, seed, precision
         self.device = next(critic.parameters()).device
+        self.last_penalty = torch.zeros((), device=self.device)
         self.optimizers = {
             "generator": _adam(generator, learning_rate, (0.5, 0.9)),
             "critic": _adam(critic, learning_rate, (0.5, 0.9)),
@@ -148,7 +149,9 @@ class GanTraining:
             )
             loss.backward()
         _take_step(self.optimizers["critic"])
-        return {"critic_loss": loss.detach(), "wasserstein": distance, "penalty": penalty}
+        if is_penalized:
+            self.last_penalty = penalty
+        return {"critic_loss": loss.detach(), "wasserstein": distance, "penalty": self.last_penalty}
 
     def _latent(self, random: torch.Generator) -> Tensor:
         return torch.randn(self.batch_size, self.generator.n_latent, generator=random).to(self.device)

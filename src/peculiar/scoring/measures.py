@@ -8,7 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-MEASURES = ("brightness", "spread", "radius", "core", "background")
+MEASURES = (
+    *("brightness", "spread", "radius", "core", "background"),  # METHOD.md sect. 8
+    *("noise", "inner_light", "inner_radius", "outskirts"),
+)
+COVARIATES = ("noise", "outskirts", "core", "inner_radius", "inner_light", "background")  # docs/experiments.md
+INNER_RADIUS = 24.0  # pixels at 96: holds a galaxy of i = 20 (its half-light radius is some 5), not its neighbors
 REFERENCE_SIZE = 96  # radii are given in pixels of a 96-pixel image, whatever the image's own size
 NOISE_LEVELS = 3.0  # gray levels above the background that light begins at; METHOD.md sect. 8
 N_COMPONENTS = 64  # of the pixel PCA; METHOD.md sect. 8
@@ -31,7 +36,16 @@ def measure(images: UInt8[np.ndarray, "n height width channels"]) -> dict[str, F
         Mean of the central sixth (by side).
     background
         Median.
+    noise
+        Median absolute difference of a pixel and the mean of the 3 x 3 around it.
+    inner_light, outskirts
+        Mean light more than 3 levels above the background, within 24 pixels (at 96) of the center and beyond, each as
+        a mean over the whole image: of the object, and of what surrounds it.
+    inner_radius
+        As `radius`, of the inner light alone.
     """
+    from scipy.ndimage import uniform_filter
+
     gray = images.mean(axis=3, dtype=np.float32)  # (n, height, width)
     size = gray.shape[1]
     background = np.median(gray, axis=(1, 2))
@@ -41,12 +55,19 @@ def measure(images: UInt8[np.ndarray, "n height width channels"]) -> dict[str, F
     total = light.sum(axis=(1, 2))
     first = size // 2 - max(size // 12, 1)
     core = gray[:, first : size - first, first : size - first]
+    is_inner = distance <= INNER_RADIUS
+    inner = light * is_inner
+    smooth = uniform_filter(gray, (0, 3, 3))
     found = {
         "brightness": gray.mean(axis=(1, 2)),
         "spread": gray.std(axis=(1, 2)),
         "radius": (light * distance).sum(axis=(1, 2)) / np.maximum(total, 1e-6),
         "core": core.mean(axis=(1, 2)),
         "background": background,
+        "noise": np.median(np.abs(gray - smooth), axis=(1, 2)),
+        "inner_light": inner.mean(axis=(1, 2)),
+        "inner_radius": (inner * distance).sum(axis=(1, 2)) / np.maximum(inner.sum(axis=(1, 2)), 1e-6),
+        "outskirts": (light * ~is_inner).mean(axis=(1, 2)),
     }
     return {name: values.astype(np.float32) for name, values in found.items()}
 

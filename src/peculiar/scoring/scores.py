@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int64
 
-from peculiar.scoring.conditional import Neighborhood, log_score
+from peculiar.scoring.conditional import MAD_TO_SIGMA, Neighborhood, log_score
 
 SCORES = ("score_gen", "score_disc", "score_anom")
-MAD_TO_SIGMA = 1.4826  # of a normal distribution
 # Even steps of one in a thousand, and finer toward the top, where objects are selected.
 _LEVELS = np.unique(np.concatenate([np.linspace(0.0, 1.0, 1001), 1.0 - np.logspace(-1, -6, 501)]))
 

@@ -28,7 +28,8 @@ class RankConfig:
     scores: Annotated[str, "name of the scores to rank"] = "main"
     combination_weight: Annotated[float, "lambda_anom of score_anom; may differ from the latents' own"] = 0.3
     condition_on: Annotated[
-        tuple[str, ...], "catalog columns to condition on; empty: brightness, spread, radius, core and background"
+        tuple[str, ...],
+        "catalog columns to condition on; empty: measures of the image (light, size, noise, surroundings)",
     ] = ()
     n_reconstructions: Annotated[int, "reconstructions to keep, besides the selected sample's"] = field(
         default=20_000, compare=False
@@ -91,10 +92,10 @@ def _covariates(rows: "pa.RecordBatch | pa.Table", survey: Survey, condition_on:
     """What objects are alike by: logarithms of the image measures, or the user's columns as they are."""
     import numpy as np
 
-    from peculiar.scoring.measures import MEASURES
+    from peculiar.scoring.measures import COVARIATES
 
     if not condition_on:
-        return np.stack([np.log1p(rows[name].to_numpy()) for name in MEASURES], axis=1).astype(np.float64)
+        return np.stack([np.log1p(rows[name].to_numpy()) for name in COVARIATES], axis=1).astype(np.float64)
     absent = [name for name in condition_on if name not in survey.schema.names]
     if absent:
         raise KeyError(f"condition_on names no column of the survey: {absent}; there are {survey.schema.names}")
@@ -108,11 +109,11 @@ def _freeze(facts: Table, survey: Survey, config: RankConfig, home: Path) -> Non
 
     from peculiar.run import atomic
     from peculiar.scoring.conditional import N_REFERENCE
-    from peculiar.scoring.measures import MEASURES
+    from peculiar.scoring.measures import COVARIATES
     from peculiar.scoring.scores import Reference
 
     sample = facts.take(
-        facts.sample(N_REFERENCE, seed=config.seed), ["object_id", "score_gen", "score_disc", *MEASURES]
+        facts.sample(N_REFERENCE, seed=config.seed), ["object_id", "score_gen", "score_disc", *COVARIATES]
     )
     everything = pa.table({name: facts.column(name) for name in ("score_gen", "score_disc")})
     reference = Reference.of(
@@ -133,7 +134,7 @@ def _freeze(facts: Table, survey: Survey, config: RankConfig, home: Path) -> Non
         {
             "digest": reference.digest,
             "combination_weight": config.combination_weight,
-            "covariates": list(config.condition_on) or [f"log1p({name})" for name in MEASURES],
+            "covariates": list(config.condition_on) or [f"log1p({name})" for name in COVARIATES],
             "log_scores": list(reference.distributions),
             "distributions": {name: each.to_json() for name, each in reference.distributions.items()},
         },
@@ -178,7 +179,7 @@ def _compare(
     import numpy as np
     import pyarrow as pa
 
-    from peculiar.scoring.measures import MEASURES
+    from peculiar.scoring.measures import COVARIATES
     from peculiar.scoring.scores import SCORES
 
     forms = [f"{name}_{form}" for name in SCORES for form in ("sigma", "robust_sigma", "percentile", "conditional")]
@@ -193,7 +194,7 @@ def _compare(
         advance(len(table))
 
         def rows() -> Iterator[pa.RecordBatch]:
-            needed = ["object_id", "score_gen", "score_disc", *MEASURES]
+            needed = ["object_id", "score_gen", "score_disc", *COVARIATES]
             for batch in facts.scan(needed, batch_size=8_192, but_not=table):
                 object_id = batch["object_id"].to_numpy().astype(np.int64)
                 scores = _scores_of(batch, config.combination_weight)

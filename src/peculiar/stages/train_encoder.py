@@ -27,7 +27,7 @@ class TrainEncoderConfig:
     gan: Annotated[str, "name of the networks to encode for"] = "gan"
     checkpoint: Annotated[int, "step of their checkpoint; 0 for the newest"] = 0
     width: Annotated[int, "channels of the first layer; the paper's encoder has 64"] = 32
-    n_steps: Annotated[int, "updates; give a larger number to train on"] = field(default=1000, compare=False)
+    n_steps: Annotated[int, "updates; give a larger number to train on"] = field(default=500, compare=False)
     batch_size: Annotated[int, "images a batch"] = 32
     learning_rate: Annotated[float, "Adam's rate"] = 5e-4
     reconstruction_weight: Annotated[float, "lambda_anom of the loss, Eq. 6"] = 0.3

@@ -29,17 +29,17 @@ class TrainGanConfig:
 
     width: Annotated[int, "channels of the widest image layer; the paper's networks have 64"] = 32
     n_latent: Annotated[int, "length of the latent vector"] = 128
-    upsampling: Annotated[Literal["transposed", "resize"], "how the generator doubles its image"] = "transposed"
-    batch_norm: Annotated[bool, "normalize the generator's hidden layers"] = True
-    n_steps: Annotated[int, "generator updates; give a larger number to train on"] = field(default=3000, compare=False)
+    upsampling: Annotated[Literal["transposed", "resize"], "how the generator doubles its image"] = "resize"
+    batch_norm: Annotated[bool, "normalize the generator's hidden layers"] = False
+    n_steps: Annotated[int, "generator updates; give a larger number to train on"] = field(default=1200, compare=False)
     batch_size: Annotated[int, "images a batch"] = 32
     n_critic: Annotated[int, "critic updates a generator update"] = 2
-    penalty_every: Annotated[int, "gradient penalty at every so many critic updates, so many times as strong"] = 1
+    penalty_every: Annotated[int, "gradient penalty at every so many critic updates, so many times as strong"] = 4
     learning_rate: Annotated[float, "Adam's rate, both networks"] = 2e-4
     average_decay: Annotated[float, "decay of the averaged generator that is used afterwards; 0 for none"] = 0.995
     is_augmented: Annotated[bool, "show every image under the eight symmetries of the square"] = True
     balance_by: Annotated[str, "column whose ten quantile groups are shown equally often; empty for none"] = ""
-    save_every: Annotated[int, "steps between checkpoints"] = field(default=500, compare=False)
+    save_every: Annotated[int, "steps between checkpoints"] = field(default=300, compare=False)
     seed: Annotated[int, "seed of first weights, order and noise"] = 0
     device: Annotated[str, "auto, cpu, cuda or mps"] = field(default="auto", compare=False)
 
@@ -58,9 +58,10 @@ PRESETS = {
     # Storey-Fisher 2021, sect. 3.1.
     "paper": TrainGanConfig(
         width=64,
-        batch_norm=False,
+        upsampling="transposed",
         n_steps=10_000,
         n_critic=5,
+        penalty_every=1,
         learning_rate=1e-4,
         average_decay=0.0,
         is_augmented=False,
