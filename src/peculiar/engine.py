@@ -1,18 +1,27 @@
 """Where work runs: the device, its precision, threads and memory, and a pool of processes."""
 
 import ctypes
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from peculiar.run import Track
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
+    from torch import nn
 
+    from peculiar.networks.training import Training
     from peculiar.survey import ShuffledImages
+
+log = logging.getLogger(__name__)
+RECORD_EVERY = 25  # steps a row of metrics
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -135,6 +144,50 @@ def tune() -> None:
         torch.ones(2**18).add_(1)  # starts the threads
         del os.environ["OMP_PROC_BIND"], os.environ["OMP_PLACES"]
         os.environ[_CORES] = ",".join(map(str, cores))
+
+
+def train_in(
+    home: Path,
+    training: "Training",
+    networks: "dict[str, nn.Module]",
+    forms: dict[str, dict[str, Any]],
+    *,
+    n_steps: int,
+    save_every: int,
+    description: str,
+    track: Track,
+    also: Callable[[int], None] = lambda step: None,
+) -> dict[str, Any]:
+    """Train in the folder of a stage, from its newest state; checkpoints hold `networks`, which `forms` rebuild.
+
+    `also` is called after each save. Returns the step reached and the digest of its checkpoint.
+    """
+    from peculiar.checkpoint import TrainingFolder, file_digest
+    from peculiar.networks.training import train
+
+    with closing(TrainingFolder(home)) as folder, track(description, n_steps) as advance:
+        done, state = folder.restore()
+        if state:
+            training.restore(state)
+            log.info("going on at step %d of %d", done, n_steps)
+        advance(min(done, n_steps))
+
+        def save(step: int) -> None:
+            folder.save(step, training.tensors(), networks, forms)
+            also(step)
+
+        train(
+            training,
+            first_step=done,
+            n_steps=n_steps,
+            record_every=min(RECORD_EVERY, save_every),
+            save_every=save_every,
+            record=folder.record,
+            save=save,
+            advance=advance,
+        )
+        newest = folder.checkpoint_path()
+    return {"step": int(newest.stem), "digest": file_digest(newest)}
 
 
 _CORES = "PECULIAR_CORES"

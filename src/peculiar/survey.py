@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 TAKE_AT_ONCE = 1_000  # ids a look-up: the filter is parsed, and a longer one parses slowly
 MAX_MISSING_SHOWN = 5
+SMALLEST = -(2**63)
 PERMUTATION_ROUNDS = 6  # four suffice for a pseudo-random permutation (Luby & Rackoff 1988); two more for short ones
 
 
@@ -123,8 +125,8 @@ class Table:
         dataset = self.open()
         parts = []
         for first in range(0, len(wanted), TAKE_AT_ONCE):
-            listed = ",".join(map(str, np.unique(wanted[first : first + TAKE_AT_ONCE])))
-            parts.append(dataset.to_table(columns=names, filter=f"object_id IN ({listed})"))
+            part = np.unique(wanted[first : first + TAKE_AT_ONCE]).tolist()
+            parts.append(dataset.to_table(columns=names, filter=_one_of(part)))
         found = pa.concat_tables(parts) if parts else dataset.to_table(columns=names, limit=0)
         present = found["object_id"].to_numpy()
         order = np.argsort(present, kind="stable")
@@ -143,6 +145,13 @@ class Table:
             dataset.optimize.optimize_indices()
         else:
             dataset.create_scalar_index("object_id", "BTREE")
+
+
+def _one_of(object_ids: list[int]) -> str:
+    """Lance's filter for ids; the smallest of all is no number to its parser, which reads the sign by itself."""
+    listed = ",".join(str(each) for each in object_ids if each != SMALLEST)
+    parts = [f"object_id IN ({listed})"] if listed else []
+    return " OR ".join([*parts, f"object_id < {SMALLEST + 1}"] if SMALLEST in object_ids else parts)
 
 
 def _without(batch: "pa.RecordBatch", present: np.ndarray) -> "pa.RecordBatch":
@@ -231,9 +240,10 @@ class Survey(Table):
             Neither an id nor a source of the survey.
         """
         text = str(name)
-        if text.removeprefix("-").isdigit() and -(2**63) <= int(text) < 2**63:
-            self.take([int(text)], ["object_id"])
-            return int(text)
+        if re.fullmatch("-?[0-9]+", text) and -(2**63) <= int(text) < 2**63:
+            is_there = self.open().count_rows(filter=_one_of([int(text)]))
+            if is_there:
+                return int(text)
         quoted = text.replace("'", "''")
         found = self.open().to_table(columns=["object_id"], filter=f"source = '{quoted}'")
         if not found.num_rows:

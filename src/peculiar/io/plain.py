@@ -1,12 +1,13 @@
 """What all writers share: a file put in place only when whole, and the few column types that every format holds."""
 
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
+
+from peculiar.run import atomic
 
 log = logging.getLogger(__name__)
 
@@ -16,14 +17,9 @@ _OWN_KEYS = (b"ARROW:schema", b"pandas")  # of the file formats, no fact about t
 @contextmanager
 def placed(path: Path) -> Iterator[Path]:
     """Give a path beside `path` to write to; move it there at the end, or remove it on failure."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.unlink(missing_ok=True)
-    try:
+    with atomic(path) as part:
         yield part
-        os.replace(part, path)
-        log.info("wrote %s", path)
-    finally:
-        part.unlink(missing_ok=True)
+    log.info("wrote %s", path)
 
 
 def checked(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:

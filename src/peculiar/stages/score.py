@@ -63,10 +63,7 @@ def score(folder: Path, config: ScoreConfig, *, name: str = "main", replace: boo
     engine.tune()
     survey = Survey(folder / "survey" / "table.lance")
     home = folder / "scores" / name
-    paths = {
-        "gan": TrainingFolder(folder / "networks" / config.gan).checkpoint_path(config.checkpoint),
-        "encoder": TrainingFolder(folder / "networks" / config.encoder).checkpoint_path(),
-    }
+    paths = _network_paths(folder, config)
     digests = {which: file_digest(path) for which, path in paths.items()}
     _refuse_other_networks(home, digests, replace)
     run = begin(home, "score", config, inputs={"survey": survey.version, **digests}, replace=replace)
@@ -77,6 +74,13 @@ def score(folder: Path, config: ScoreConfig, *, name: str = "main", replace: boo
     # What was scored anew must not be taken for what a ranking was made of.
     identity = run.outputs.get("identity") or uuid4().hex
     return finish(home, run, n_objects=len(survey), machine=str(machine), networks=places, identity=identity)
+
+
+def _network_paths(folder: Path, config: ScoreConfig) -> dict[str, Path]:
+    return {
+        "gan": TrainingFolder(folder / "networks" / config.gan).checkpoint_path(config.checkpoint),
+        "encoder": TrainingFolder(folder / "networks" / config.encoder).checkpoint_path(),
+    }
 
 
 def _refuse_other_networks(home: Path, digests: dict[str, str], replace: bool) -> None:
@@ -241,10 +245,7 @@ def sweep_weights(
     engine.tune()
     survey = Survey(folder / "survey" / "table.lance")
     home = folder / "sweeps" / name
-    paths = {
-        "gan": TrainingFolder(folder / "networks" / config.gan).checkpoint_path(config.checkpoint),
-        "encoder": TrainingFolder(folder / "networks" / config.encoder).checkpoint_path(),
-    }
+    paths = _network_paths(folder, config)
     home.mkdir(parents=True, exist_ok=True)
     run = begin(home, "sweep", config, inputs={which: file_digest(path) for which, path in paths.items()}, replace=True)
     scorer = _Scorer(survey, config, paths, engine.machine(config.device), folder / "scores" / name)

@@ -1,7 +1,5 @@
 """Train the encoder that guesses latents, against the frozen generator and critic. METHOD.md sect. 3."""
 
-import logging
-from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,8 +14,6 @@ if TYPE_CHECKING:
 
     from peculiar.engine import Machine
     from peculiar.networks.training import EncoderTraining
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,15 +69,18 @@ def train_encoder(
     inputs = {"survey": survey.version, "n_objects": len(survey), "gan": file_digest(gan)}
     run = begin(home, "train-encoder", config, inputs=inputs, replace=replace)
     machine = engine.machine(config.device)
-    with closing(TrainingFolder(home)) as training_folder:
-        training, form = _prepare(survey, gan, config, machine)
-        done, state = training_folder.restore()
-        if state:
-            training.restore(state)
-            log.info("going on at step %d of %d", done, config.n_steps)
-        _train(training, training_folder, config, done, form, track)
-        newest = training_folder.checkpoint_path()
-    return finish(home, run, step=int(newest.stem), digest=file_digest(newest), machine=str(machine))
+    training, form = _prepare(survey, gan, config, machine)
+    reached = engine.train_in(
+        home,
+        training,
+        {"encoder": training.encoder},
+        {"encoder": form},
+        n_steps=config.n_steps,
+        save_every=config.save_every,
+        description="training encoder",
+        track=track,
+    )
+    return finish(home, run, **reached, machine=str(machine))
 
 
 def _prepare(
@@ -119,30 +118,3 @@ def _prepare(
         precision=machine.precision,
     )
     return training, form
-
-
-def _train(
-    training: "EncoderTraining",
-    folder: TrainingFolder,
-    config: TrainEncoderConfig,
-    done: int,
-    form: dict[str, int],
-    track: Track,
-) -> None:
-    from peculiar.networks.training import train
-
-    def save(step: int) -> None:
-        folder.save(step, training.tensors(), {"encoder": training.encoder}, {"encoder": form})
-
-    with track("training encoder", config.n_steps) as advance:
-        advance(done)
-        train(
-            training,
-            first_step=done,
-            n_steps=config.n_steps,
-            record_every=min(25, config.save_every),
-            save_every=config.save_every,
-            record=folder.record,
-            save=save,
-            advance=advance,
-        )

@@ -1,14 +1,12 @@
 """Train the generator and the critic on the survey's images. METHOD.md sect. 2."""
 
 import logging
-from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from peculiar.checkpoint import TrainingFolder, file_digest
-from peculiar.run import Run, Track, begin, finish, quiet
+from peculiar.run import Run, Track, atomic, begin, finish, quiet
 from peculiar.survey import ShuffledImages, Survey
 
 if TYPE_CHECKING:
@@ -89,22 +87,25 @@ def train_gan(
     inputs = {"survey": survey.version, "n_objects": len(survey)}
     run = begin(home, "train-gan", config, inputs=inputs, replace=replace)
     machine = engine.machine(config.device)
-    with closing(TrainingFolder(home)) as training_folder:
-        training, forms = _prepare(survey, config, machine)
-        done, state = training_folder.restore()
-        if state:
-            training.restore(state)
-            log.info("going on at step %d of %d", done, config.n_steps)
-        else:
-            log.info("training on %d images, %s", len(survey), machine)
-        _train(training, training_folder, config, done, forms, track)
-        newest = training_folder.checkpoint_path()
-    return finish(home, run, step=int(newest.stem), digest=file_digest(newest), machine=str(machine))
+    training, forms = _prepare(survey, config, machine)
+    log.info("%d images, %s", len(survey), machine)
+    reached = engine.train_in(
+        home,
+        training,
+        {"generator": training.average, "critic": training.critic},
+        forms,
+        n_steps=config.n_steps,
+        save_every=config.save_every,
+        description="training generator and critic",
+        track=track,
+        also=lambda step: _write_samples(training, home / "samples" / f"{step:08d}.png"),
+    )
+    return finish(home, run, **reached, machine=str(machine))
 
 
 def _prepare(
     survey: Survey, config: TrainGanConfig, machine: "Machine"
-) -> "tuple[GanTraining, dict[str, dict[str, object]]]":
+) -> "tuple[GanTraining, dict[str, dict[str, Any]]]":
     """Networks with their first weights, and the numbers that rebuild them."""
     import torch
 
@@ -112,7 +113,7 @@ def _prepare(
     from peculiar.networks.training import GanTraining
 
     form = survey.form
-    forms: dict[str, dict[str, object]] = {
+    forms: dict[str, dict[str, Any]] = {
         "generator": {
             "size": form.size,
             "channels": form.channels,
@@ -124,7 +125,7 @@ def _prepare(
         "critic": {"size": form.size, "channels": form.channels, "width": config.width},
     }
     torch.manual_seed(config.seed)
-    generator, critic = Generator(**forms["generator"]), Critic(**forms["critic"])  # type: ignore[arg-type]
+    generator, critic = Generator(**forms["generator"]), Critic(**forms["critic"])
     for network in (generator, critic):
         machine.place(network)
     images = ShuffledImages(survey, config.batch_size, config.seed, _strata(survey, config.balance_by))
@@ -143,43 +144,12 @@ def _prepare(
     return training, forms
 
 
-def _train(
-    training: "GanTraining",
-    folder: TrainingFolder,
-    config: TrainGanConfig,
-    done: int,
-    forms: "dict[str, dict[str, object]]",
-    track: Track,
-) -> None:
-    from peculiar.networks.training import train
-
-    networks = {"generator": training.average, "critic": training.critic}
-
-    def save(step: int) -> None:
-        folder.save(step, training.tensors(), networks, forms)
-        _write_samples(training, folder.folder / "samples" / f"{step:08d}.png")
-
-    with track("training generator and critic", config.n_steps) as advance:
-        advance(done)
-        train(
-            training,
-            first_step=done,
-            n_steps=config.n_steps,
-            record_every=min(25, config.save_every),
-            save_every=config.save_every,
-            record=folder.record,
-            save=save,
-            advance=advance,
-        )
-
-
 def _write_samples(training: "GanTraining", path: Path) -> None:
     """What the averaged generator makes of the same latents at every checkpoint."""
     import torch
     from PIL import Image
 
     from peculiar.figures import sample_grid
-    from peculiar.run import atomic
     from peculiar.sky.pixels import to_stored
 
     random = torch.Generator().manual_seed(training.seed)
