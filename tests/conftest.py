@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryFile
 from textwrap import dedent
 from types import SimpleNamespace
 
@@ -27,7 +28,6 @@ SIZE = 32
 N_OBJECTS = 64
 ID_OFFSET = 43_158_859_342_174_406  # 17 digits: no float64 holds it and its neighbors
 NETWORKS = {"width": 2, "batch_size": 8, "save_every": 2}
-KILLED = -9
 
 
 def drawn_images(n: int, *, size: int = SIZE, channels: int = 3, seed: int = 0) -> np.ndarray:
@@ -74,11 +74,14 @@ def write_catalog(path: Path, names: list[str], object_id: np.ndarray) -> None:
 
 def run_python(code: str, *arguments: object, expect: int = 0) -> str:
     """Run code in a fresh interpreter; what it printed. `expect` is the exit code, -9 for one that is killed."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", dedent(code), *map(str, arguments)], capture_output=True, text=True
-    )
-    assert done.returncode == expect, done.stderr
-    return done.stdout
+    command = [sys.executable, "-W", "error", "-c", dedent(code), *map(str, arguments)]
+    # Files, not pipes: a worker that outlives its parent would hold a pipe open.
+    with TemporaryFile("w+") as output, TemporaryFile("w+") as errors:
+        done = subprocess.run(command, stdout=output, stderr=errors, timeout=120)
+        for stream in (output, errors):
+            stream.seek(0)
+        assert done.returncode == expect, errors.read()
+        return output.read()
 
 
 @pytest.fixture(scope="session")

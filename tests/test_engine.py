@@ -61,19 +61,20 @@ def test_a_script_without_a_main_guard_is_not_run_again(made, tmp_path):
     assert printed.split() == ["once", "6"]
 
 
-def test_workers_die_with_the_process_that_started_them(made):
-    """A killed run leaves nothing behind."""
+def test_workers_die_with_the_process_that_started_them(made, tmp_path):
     code = """
         import os, signal, sys
         from peculiar import engine
         def tasks():
             yield 1; yield 2; yield 3
             import multiprocessing
-            print(*[each.pid for each in multiprocessing.active_children()], flush=True)
+            with open(sys.argv[1], "w") as stream:
+                print(*[each.pid for each in multiprocessing.active_children()], file=stream)
             os.kill(os.getpid(), signal.SIGKILL)
         list(engine.map_ordered(abs, tasks(), n_workers=2, look_ahead=1))
     """
-    workers = [int(each) for each in made.python(code, expect=-9).split()]
+    made.python(code, tmp_path / "workers", expect=-9)
+    workers = [int(each) for each in (tmp_path / "workers").read_text().split()]
     assert workers
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline and any(_is_alive(each) for each in workers):

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from peculiar.run import Track
+from peculiar.run import Track, atomic
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from torch import nn
 
+    from peculiar.checkpoint import TrainingFolder
     from peculiar.networks.training import Training
     from peculiar.survey import ShuffledImages
 
@@ -174,6 +175,7 @@ def train_in(
 
         def save(step: int) -> None:
             folder.save(step, training.tensors(), networks, forms)
+            _draw_losses(folder)
             also(step)
 
         train(
@@ -188,6 +190,18 @@ def train_in(
         )
         newest = folder.checkpoint_path()
     return {"step": int(newest.stem), "digest": file_digest(newest)}
+
+
+def _draw_losses(folder: "TrainingFolder") -> None:
+    """The course of training so far, as `losses.png` beside its numbers."""
+    import numpy as np
+
+    from peculiar.figures import figure_losses
+
+    rows = folder.metrics()
+    metrics = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+    with atomic(folder.folder / "losses.png") as partial:
+        figure_losses(metrics, x="step").savefig(partial, dpi=150)
 
 
 _CORES = "PECULIAR_CORES"

@@ -9,22 +9,32 @@ from peculiar.scoring.measures import MEASURES, PixelPCA, fit_pixel_pca, measure
 
 
 def by_hand(image):
-    """The formulas of METHOD.md sect. 8, pixel by pixel."""
+    """The formulas of METHOD.md sect. 8 and of the docstring, pixel by pixel."""
     size, gray = len(image), image.astype(float).mean(axis=2)
     background = np.median(gray)
-    total = weighted = 0.0
+    total = weighted = inner = inner_weighted = 0.0
     for y in range(size):
         for x in range(size):
             light = max(gray[y, x] - background - 3, 0)
+            distance = math.hypot(y - (size - 1) / 2, x - (size - 1) / 2) * 96 / size
             total += light
-            weighted += light * math.hypot(y - (size - 1) / 2, x - (size - 1) / 2) * 96 / size
+            weighted += light * distance
+            if distance <= 24:
+                inner += light
+                inner_weighted += light * distance
     first = size // 2 - size // 12
+    edged = np.pad(gray, 1, mode="symmetric")
+    smooth = sum(edged[1 + y : 1 + y + size, 1 + x : 1 + x + size] for y in (-1, 0, 1) for x in (-1, 0, 1)) / 9
     return {
         "brightness": gray.mean(),
         "spread": gray.std(),
         "radius": weighted / total if total else 0,
         "core": gray[first : size - first, first : size - first].mean(),
         "background": background,
+        "noise": np.median(np.abs(gray - smooth)),
+        "inner_light": inner / size**2,
+        "inner_radius": inner_weighted / inner if inner else 0,
+        "outskirts": (total - inner) / size**2,
     }
 
 
@@ -36,7 +46,7 @@ def test_measures_are_the_methods_formulas(made, size, channels):
     for place, image in enumerate(images):
         for name, value in by_hand(image).items():
             assert found[name].dtype == np.float32
-            assert found[name][place] == pytest.approx(value, rel=1e-4), name
+            assert found[name][place] == pytest.approx(value, rel=1e-4, abs=1e-4), name
 
 
 def test_light_at_a_known_distance_has_that_radius():
@@ -61,6 +71,10 @@ def test_a_constant_image_has_no_radius_and_no_spread():
         "radius": [0, 0],
         "core": [77, 77],
         "background": [77, 77],
+        "noise": [0, 0],
+        "inner_light": [0, 0],
+        "inner_radius": [0, 0],
+        "outskirts": [0, 0],
     }
 
 

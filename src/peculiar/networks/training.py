@@ -73,13 +73,20 @@ def train(
             gathered.clear()
             bad = {name: value for name, value in metrics.items() if not math.isfinite(value)}
             if bad:
-                raise Diverged(f"training diverged at step {done}: {bad}")
+                raise _diverged(done, str(bad))
             record(done, metrics)
         if is_saving:
             unfit = [name for name, tensor in training.tensors().items() if not torch.isfinite(tensor).all()]
             if unfit:
-                raise Diverged(f"training diverged at step {done}: {unfit[0]} is not finite")
+                raise _diverged(done, f"{unfit[0]} is not finite")
             save(done)
+
+
+def _diverged(step: int, what: str) -> Diverged:
+    return Diverged(
+        f"training diverged at step {step}: {what}; the checkpoint before it stands: score with it, or train again "
+        "under another name at a lower learning rate"
+    )
 
 
 class GanTraining:
