@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 CHUNK = 64  # inputs a worker reads at once
+N_LOGGED = 20  # refused inputs that are named while reading; a survey can have thousands
 COMMIT_BYTES = 2**26  # of images a commit: some 2,400 of the paper's
 
 
@@ -297,7 +298,10 @@ class _Ingestion:
         for each in rejected:
             self.rejected[each.source] = each
             self.counts["n_quarantined"] += 1
-            log.warning("quarantined: %s", each.reason)
+            if self.counts["n_quarantined"] <= N_LOGGED:
+                log.warning("quarantined: %s", each.reason)
+            elif self.counts["n_quarantined"] == N_LOGGED + 1:
+                log.warning("more is quarantined; the table has all of it")
 
     def _commit(self) -> None:
         """Write what waits: objects, then what was refused; the next run makes good a kill between them."""
