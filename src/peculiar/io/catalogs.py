@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from astropy import units
 
+from peculiar.catalog.columns import COLUMNS
 from peculiar.io.entries import Entry, Rejected
 from peculiar.io.ids import exact_ids, find_column, id_in_name, stem
 from peculiar.io.tables import read_table
@@ -18,7 +19,7 @@ ID_NAMES = ("object_id", "hsc_object_id")
 FILE_NAMES = ("file", "filename")
 RA_NAMES = ("ra", "i_ra", "raj2000", "ra_j2000", "_raj2000", "ra_icrs", "alpha_j2000")
 DEC_NAMES = ("dec", "i_dec", "dej2000", "dec_j2000", "_dej2000", "de_icrs", "dec_icrs", "delta_j2000")
-HOUSE_NAMES = frozenset(("object_id", "source", "image", "flux", "ra", "dec", "file", "_rowid", "_rowaddr"))
+HOUSE_NAMES = frozenset((*COLUMNS, "image", "flux", "latent", "reconstruction", "file", "_rowid", "_rowaddr"))
 
 log = logging.getLogger(__name__)
 

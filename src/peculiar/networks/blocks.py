@@ -168,7 +168,7 @@ class Trunk(nn.Module):
         """Features after the last activation: leaky ReLU of `slope`, ReLU for 0."""
         x = pad(images)
         for layer in self.layers:
-            x = functional.leaky_relu(layer(x), slope)
+            x = functional.leaky_relu(layer(x), slope, inplace=True)
         return x  # (n, 8 width, side, side)
 
 

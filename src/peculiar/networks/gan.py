@@ -73,7 +73,7 @@ class Generator(nn.Module):
         x = self.project(latent).view(-1, self.deepest, self.side, self.side)
         x = x.contiguous(memory_format=torch.channels_last)
         for norm, layer in zip(self.norms, self.layers, strict=True):
-            x = layer(functional.relu(norm(x)))
+            x = layer(functional.relu(norm(x), inplace=True))
         return crop(torch.sigmoid(x.float()), self.size)
 
 
