@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 FIRST_SHOWN = "score_anom_conditional"  # METHOD.md sect. 8
 NOT_NUMBERS = ("image", "flux", "latent", "source")
-MAKE_AT_ONCE = 1_024  # reconstructions made before they are handed on
+MAKE_AT_ONCE = 256  # reconstructions made before they are handed on
 
 
 class Ranking:

@@ -17,7 +17,7 @@ INNER_RADIUS = 24.0  # pixels at 96: holds a galaxy of i = 20 (its half-light ra
 REFERENCE_SIZE = 96  # radii are given in pixels of a 96-pixel image, whatever the image's own size
 NOISE_LEVELS = 3.0  # gray levels above the background that light begins at; METHOD.md sect. 8
 N_COMPONENTS = 64  # of the pixel PCA; METHOD.md sect. 8
-PCA_BYTES = 2**28  # memory for the images that the components are found on
+PCA_BYTES = 2**27  # memory for the images that the components are found on
 
 
 def measure(images: UInt8[np.ndarray, "n height width channels"]) -> dict[str, Float32[np.ndarray, " n"]]:
@@ -81,7 +81,8 @@ class PixelPCA:
 
     def score(self, images: UInt8[np.ndarray, "n height width channels"]) -> Float32[np.ndarray, " n"]:
         """Root of the mean squared difference of every image and its reconstruction from the components."""
-        pixels = _flat(images) - self.mean
+        pixels = _flat(images)
+        pixels -= self.mean
         residual = pixels - (pixels @ self.components.T) @ self.components
         return np.sqrt(np.mean(residual**2, axis=1))
 
@@ -103,4 +104,6 @@ def fit_pixel_pca(images: UInt8[np.ndarray, "n height width channels"], n_compon
 
 
 def _flat(images: UInt8[np.ndarray, "n height width channels"]) -> Float[np.ndarray, "n n_pixels"]:
-    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255.0)
+    pixels = images.reshape(len(images), -1).astype(np.float32)
+    pixels /= np.float32(255.0)
+    return pixels

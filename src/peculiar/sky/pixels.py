@@ -15,13 +15,17 @@ def to_network(images: UInt8[np.ndarray, "n height width channels"]) -> Float32[
             f"images must be uint8 (n, height, width, channels), got {images.dtype} {images.shape}; "
             'run "peculiar ingest" first'
         )
-    return np.ascontiguousarray(np.moveaxis(images, -1, 1), np.float32) / np.float32(255.0)
+    pixels = np.ascontiguousarray(np.moveaxis(images, -1, 1), np.float32)
+    pixels /= np.float32(255.0)
+    return pixels
 
 
 def to_stored(images: Float[np.ndarray, "n channels height width"]) -> UInt8[np.ndarray, "n height width channels"]:
     """Stored images of network images: clipped to 0..1, times 255, rounded. Undoes `to_network` exactly."""
-    levels = np.rint(np.clip(images, 0.0, 1.0) * 255.0).astype(np.uint8)
-    return np.ascontiguousarray(np.moveaxis(levels, 1, -1))
+    levels = np.clip(images, 0.0, 1.0)
+    levels *= 255.0
+    np.rint(levels, out=levels)
+    return np.ascontiguousarray(np.moveaxis(levels.astype(np.uint8), 1, -1))
 
 
 def turned(

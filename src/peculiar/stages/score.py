@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 COMMIT_ROWS = 2048  # objects a commit: what a kill loses at most
-SCAN_ROWS = 256
+SCAN_ROWS = 128  # images at once: some tens of MB in every form they take
 
 
 @dataclass(frozen=True, kw_only=True)
