@@ -1,4 +1,4 @@
-"""Fixtures: made images, a small survey with ids above 2**53, and an atlas of it that was trained, scored and ranked."""
+"""Fixtures: made images, a small survey with ids above 2**53, and its atlas: trained, scored and ranked."""
 
 import os
 import shutil
@@ -8,16 +8,21 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryFile
 from textwrap import dedent
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 # Two test processes share two cores, and sums over more threads differ in the last bit.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 if os.environ.get("PECULIAR_TYPED"):  # see test_house.py: shapes and types of the public borders are checked
+    from beartype import BeartypeConf, beartype
     from jaxtyping import install_import_hook
 
-    SCIENCE = ("sky", "networks", "scoring", "catalog", "figures")
-    install_import_hook([f"peculiar.{each}" for each in SCIENCE], "beartype.beartype")
+    # The hook wants the name of a checker; ours takes an int where a float is asked for, as Python does.
+    sys.modules["lenient"] = lenient = ModuleType("lenient")
+    lenient.check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # type: ignore[attr-defined]
+    # networks.training is left out: it has no array in a signature, and a Protocol, which cannot be checked.
+    SCIENCE = ("sky", "networks.blocks", "networks.gan", "networks.encoder", "scoring", "catalog", "figures")
+    install_import_hook([f"peculiar.{each}" for each in SCIENCE], "lenient.check")
 
 import numpy as np
 import pytest
@@ -28,6 +33,15 @@ SIZE = 32
 N_OBJECTS = 64
 ID_OFFSET = 43_158_859_342_174_406  # 17 digits: no float64 holds it and its neighbors
 NETWORKS = {"width": 2, "batch_size": 8, "save_every": 2}
+FAST = 0.02  # a rate at which four steps give images that depend on the latent
+SCORES = {"n_latent_steps": 3, "latent_rate": 0.1}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Give whole files to the processes of `-n 2`, so that no atlas of a module is made twice."""
+    if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
+        config.option.dist = "loadfile"
 
 
 def drawn_images(n: int, *, size: int = SIZE, channels: int = 3, seed: int = 0) -> np.ndarray:
@@ -128,7 +142,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, ingested: Path) -> Path:
     from peculiar import Atlas
 
     folder = shutil.copytree(ingested, tmp_path_factory.mktemp("trained") / "atlas")
-    Atlas(folder).train_gan(n_latent=4, n_steps=4, **NETWORKS)
+    Atlas(folder).train_gan(n_latent=4, n_steps=4, learning_rate=FAST, **NETWORKS)
     Atlas(folder).train_encoder(n_steps=4, **NETWORKS)
     return folder
 
@@ -139,7 +153,7 @@ def ranked(tmp_path_factory: pytest.TempPathFactory, trained: Path) -> Path:
     from peculiar import Atlas
 
     folder = shutil.copytree(trained, tmp_path_factory.mktemp("ranked") / "atlas")
-    Atlas(folder).score(n_latent_steps=3)
+    Atlas(folder).score(**SCORES)
     Atlas(folder).rank(n_reconstructions=3)
     return folder
 

@@ -42,7 +42,7 @@ def test_an_absent_and_a_damaged_file_are_refused_with_a_remedy(tmp_path):
             read(path)
     save_tensors(path, {"a": torch.ones(100)})
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(ValueError, match="is not a readable safetensors file.*train again or restore it"):
+    with pytest.raises(ValueError, match=r"is not a readable safetensors file.*train again or restore it"):
         load_tensors(path)
 
 
@@ -95,7 +95,7 @@ def test_the_newest_checkpoint_is_taken_or_the_one_asked_for(tmp_path):
 
 
 def test_without_a_checkpoint_training_is_asked_for(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no checkpoint in .*; train it first"):
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint in .*; train it first"):
         TrainingFolder(tmp_path).checkpoint_path()
 
 

@@ -95,7 +95,7 @@ def _is_alive(pid):
 
 def test_an_absent_device_is_refused():
     if not torch.cuda.is_available():
-        with pytest.raises(ValueError, match="device cuda was asked for.*--device cpu or auto"):
+        with pytest.raises(ValueError, match=r"device cuda was asked for.*--device cpu or auto"):
             engine.machine("cuda")
     assert str(engine.machine("cpu", is_full_precision=True)) == "cpu in float32"
 

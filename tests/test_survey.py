@@ -125,7 +125,7 @@ def test_a_source_of_digits_is_found_where_no_id_is_meant(tmp_path):
     assert survey.find("1") == 1  # ids go first
 
 
-@pytest.mark.parametrize("name", [2, "2", "b.png", -LARGE + 1, 2**63, "--1", "", "²"])  # noqa: RUF001
+@pytest.mark.parametrize("name", [2, "2", "b.png", -LARGE + 1, 2**63, "--1", "", "²"])
 def test_what_is_neither_id_nor_source_is_a_key_error(tmp_path, name):
     survey, _, _ = write_survey(tmp_path / "t.lance", [1, -LARGE])
     with pytest.raises(KeyError, match="no object"):

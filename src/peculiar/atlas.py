@@ -281,7 +281,7 @@ class Atlas:
             opened = self.ranking(ranking)
             if object_id in opened.object_ids:
                 found |= opened.rows(np.array([object_id])).to_pylist()[0]
-                found["rank"] = int((opened.column(FIRST_SHOWN) > found[FIRST_SHOWN]).sum()) + 1
+                found["rank"] = int(np.flatnonzero(opened.object_ids[opened.order()] == object_id)[0]) + 1
                 found["of"] = len(opened)
         return found
 
@@ -331,6 +331,9 @@ class Atlas:
             scored = read_run(self.folder / "scores" / run.config["scores"])
             is_same = scored is None or scored.outputs["identity"] == run.inputs["identity"]
             return "" if is_same else f"scores/{run.config['scores']} was replaced since"
+        if run.stage == "release":
+            released = Table(self.folder / "rankings" / run.config["ranking"] / "table.lance")
+            return "" if released.version == run.inputs["ranking"] else "the ranking has changed since"
         if run.stage not in ("score", "train-encoder"):
             return ""
         for which in ("gan", "encoder"):

@@ -116,7 +116,8 @@ class TrainingFolder:
 
     def steps(self) -> list[int]:
         """Iterations that there are checkpoints of, ascending."""
-        return sorted(int(path.stem) for path in (self.folder / "checkpoints").glob("*.safetensors"))
+        found = (self.folder / "checkpoints").glob("*.safetensors")
+        return sorted(int(path.stem) for path in found if path.stem.isdigit())  # a kill leaves parts of others
 
     def _path(self, step: int) -> Path:
         return self.folder / "checkpoints" / f"{step:08d}.safetensors"

@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
@@ -207,8 +208,15 @@ def _draw_losses(folder: "TrainingFolder") -> None:
 _CORES = "PECULIAR_CORES"
 
 
-def _unbind() -> None:
-    """Give a worker all cores: it inherits the main thread's mask, which may be one core."""
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
+
+
+def _begin_worker(parent: int) -> None:
+    """Give a worker all cores, as it inherits the main thread's mask; and let it end when its parent is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
     cores = os.environ.get(_CORES)
     if cores:
         os.sched_setaffinity(0, [int(core) for core in cores.split(",")])
@@ -260,7 +268,8 @@ def map_ordered(
     if n_workers == 1 or len(first) < 2:
         yield from map(function, chain(first, remaining))
         return
-    with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn"), initializer=_unbind) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(n_workers, context, initializer=_begin_worker, initargs=(os.getpid(),)) as pool:
         waiting: deque[Future[Result]] = deque()
         try:
             for task in chain(first, remaining):

@@ -1,5 +1,6 @@
 """A finished ranking opened for reading: scores, measures and catalog joined by `object_id`, and reconstructions."""
 
+import json
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,8 @@ from peculiar.survey import Survey, Table, pixels
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from peculiar.scoring.scores import Reference
 
 FIRST_SHOWN = "score_anom_conditional"  # METHOD.md sect. 8
 NOT_NUMBERS = ("image", "flux", "latent", "source")
@@ -147,3 +150,33 @@ def reconstruct(
         latent = facts.take(part, ["latent"])["latent"].combine_chunks()
         flat = latent.flatten().to_numpy(zero_copy_only=False)
         yield part, machine.reconstruct(generator, flat.reshape(len(part), -1))
+
+
+def read_reference(home: Path) -> "Reference":
+    """The frozen reference.
+
+    Raises
+    ------
+    ValueError
+        Its numbers are not those that its digest was made of.
+    """
+    import pyarrow.parquet as pq
+
+    from peculiar.scoring.conditional import Neighborhood
+    from peculiar.scoring.scores import Distribution, Reference
+
+    written = json.loads((home / "reference.json").read_text(encoding="utf-8"))
+    rows = pq.read_table(home / "reference.parquet")
+
+    def block(prefix: str) -> np.ndarray:
+        return np.stack([rows[name].to_numpy() for name in rows.column_names if name.startswith(prefix)], axis=1)
+
+    distributions = {name: Distribution.from_json(each) for name, each in written["distributions"].items()}
+    near = Neighborhood(rows["object_id"].to_numpy(), block("covariate_"), block("log_score_"))
+    reference = Reference(distributions, near)
+    if reference.digest != written["digest"]:
+        raise ValueError(
+            f"the reference in {home} has digest {reference.digest}, and {written['digest']} was written; "
+            "restore it, or rank again with --replace"
+        )
+    return reference

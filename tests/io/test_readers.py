@@ -3,6 +3,7 @@ import pickle
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -139,7 +140,7 @@ def test_results_keep_their_order_and_travel_between_processes(tmp_path):
     for i in range(6):
         save(tmp_path / f"{i}.png", 64 if i % 2 else 5, 64)
     entries = list(list_entries(tmp_path, OPTIONS))[::-1]
-    with ProcessPoolExecutor(1) as pool:
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         results = pool.submit(read_many, entries, OPTIONS).result(timeout=60)
     assert [isinstance(result, Loaded) for result in results] == [True, False] * 3
     assert [r.entry if isinstance(r, Loaded) else r.source for r in results[:2]] == [entries[0], "4.png"]

@@ -21,6 +21,7 @@ def gan_training(*, draw=draw, **options):
     torch.manual_seed(3)
     generator = Generator(size=32, channels=1, width=2, n_latent=4, batch_norm=True)
     critic = Critic(size=32, channels=1, width=2)
+    placed(generator, critic)
     defaults = {
         "learning_rate": 1e-3,
         "n_critic": 2,
@@ -43,7 +44,14 @@ def encoder_training():
         return combine(*anomaly_terms(images, critic.features(images), generator(latent), critic.features), 0.3)
 
     encoder = Encoder(size=32, channels=1, width=2, n_latent=4)
+    placed(encoder)
     return EncoderTraining(encoder, loss, draw, learning_rate=1e-3, precision=nullcontext)
+
+
+def placed(*networks):
+    """Weights in the order that `engine.machine` puts them in: moments must follow it."""
+    for network in networks:
+        network.to(memory_format=torch.channels_last)
 
 
 class Log:
@@ -75,7 +83,8 @@ def same(first, second):
 
 
 def frozen(training):
-    return {name: tensor.clone() for name, tensor in training.tensors().items()}
+    """The state as a file holds it: in the plain order."""
+    return {name: tensor.detach().contiguous().clone() for name, tensor in training.tensors().items()}
 
 
 # --- the loop

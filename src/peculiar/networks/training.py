@@ -175,10 +175,12 @@ class GanTraining:
     def tensors(self) -> dict[str, Tensor]:
         """Both networks, the average, and Adam's moments."""
         networks = {"generator": self.generator, "critic": self.critic, "average": self.average}
-        return _network_tensors(networks) | _moment_tensors(self.optimizers, networks)
+        moments = _moment_tensors(self.optimizers, networks)
+        return {**_network_tensors(networks), **moments, "last_penalty": self.last_penalty}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Go on from `tensors`."""
+        self.last_penalty = tensors["last_penalty"].to(self.device)
         networks = {"generator": self.generator, "critic": self.critic, "average": self.average}
         _restore_networks(networks, tensors)
         _restore_moments(self.optimizers, networks, tensors)
@@ -259,7 +261,12 @@ def _restore_moments(
         for name, parameter in networks[which].named_parameters():
             prefix = f"adam.{which}.{name}/"
             optimizer.state[parameter] = {
-                key.removeprefix(prefix): tensor.clone().to(parameter.device if tensor.ndim else tensor.device)
+                key.removeprefix(prefix): _laid_out_as(parameter, tensor)
                 for key, tensor in tensors.items()
                 if key.startswith(prefix)
             }
+
+
+def _laid_out_as(parameter: nn.Parameter, tensor: Tensor) -> Tensor:
+    """A moment in the memory order of its parameter: the fused Adam walks both as they lie."""
+    return torch.empty_like(parameter).detach().copy_(tensor) if tensor.ndim else tensor.clone()

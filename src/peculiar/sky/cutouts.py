@@ -7,9 +7,10 @@ from PIL import Image
 from peculiar.sky.pixels import Fit
 
 Pixels = UInt8[np.ndarray, "height width channels"] | Float[np.ndarray, "bands height width"]
+Fitted = UInt8[np.ndarray, "size size channels"] | Float[np.ndarray, "bands size size"]
 
 
-def fit(pixels: Pixels, size: int, how: Fit) -> Pixels:
+def fit(pixels: Pixels, size: int, how: Fit) -> Fitted:
     """Bring one image or one flux cutout to `size` times `size` pixels.
 
     Parameters

@@ -1,14 +1,14 @@
 """Flux to color: the stretch of Lupton et al. 2004, and an asinh curve for any number of bands."""
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Real, UInt8
 
 MINIMUM, STRETCH, Q = 0.0, 0.5, 15.0  # Storey-Fisher 2021, sect. 2
 ASINH_REFERENCE = 0.1  # Lupton 2004 as astropy implements it: the curve passes 0.1 * 255 at intensity 0.1 * stretch
 
 
 def lupton(
-    flux: Float32[np.ndarray, "n 3 height width"],
+    flux: Real[np.ndarray, "n 3 height width"],
     *,
     minimum: float = MINIMUM,
     stretch: float = STRETCH,
@@ -51,7 +51,7 @@ def lupton(
 
 
 def asinh(
-    flux: Float32[np.ndarray, "n bands height width"],
+    flux: Real[np.ndarray, "n bands height width"],
     *,
     minimum: float = MINIMUM,
     stretch: float = STRETCH,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from peculiar.checkpoint import file_digest, load_network
-from peculiar.ranking import Ranking
+from peculiar.ranking import Ranking, read_reference
 from peculiar.survey import Table
 
 if TYPE_CHECKING:
@@ -58,9 +58,14 @@ def _networks(opened: Ranking) -> Iterator[Finding]:
 
 
 def _reference(opened: Ranking) -> Finding:
-    metadata = opened.relative.schema.metadata or {}
-    recorded, used = opened.run.outputs["reference"], metadata.get(b"reference", b"").decode()
-    return Finding("the ranking was made with its reference", recorded == used, f"digest {used}, recorded {recorded}")
+    question = "the ranking was made with its reference"
+    try:
+        found = read_reference(opened.home).digest
+    except (OSError, ValueError, KeyError) as error:
+        return Finding(question, False, str(error))
+    used = (opened.relative.schema.metadata or {}).get(b"reference", b"").decode()
+    recorded = opened.run.outputs["reference"]
+    return Finding(question, found == used == recorded, f"digest {found}, used {used}, recorded {recorded}")
 
 
 def _scores_again(opened: Ranking) -> Iterator[Finding]:
@@ -74,13 +79,18 @@ def _scores_again(opened: Ranking) -> Iterator[Finding]:
     from peculiar.scoring.reconstruction import anomaly_terms, in_batches
 
     path = opened.folder / opened.scored.outputs["networks"]["gan"]
-    if not path.exists():
+    try:
+        generator, critic = load_network(path, "generator", Generator), load_network(path, "critic", Critic)
+    except (FileNotFoundError, ValueError, KeyError, RuntimeError) as error:
+        yield Finding("the networks can be loaded", False, str(error))
         return
-    generator, critic = load_network(path, "generator", Generator), load_network(path, "critic", Critic)
     machine = engine.machine()
     for network in (generator, critic):
         machine.place(network)
     ids = opened.facts.sample(N_CHECKED, seed=1)
+    ids = ids[np.isin(ids, opened.survey.object_ids())]
+    if not len(ids):
+        return
     facts = opened.facts.take(ids, ["latent", "score_gen", "score_disc"])
     latent = torch.from_numpy(np.stack(facts["latent"].to_numpy())).to(machine.device)
 

@@ -1,12 +1,11 @@
 """Say what each score means beside the others': freeze a reference, compare every object with it. METHOD.md sect. 8."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from peculiar.ranking import FIRST_SHOWN, reconstruct
+from peculiar.ranking import FIRST_SHOWN, read_reference, reconstruct
 from peculiar.run import Run, Track, begin, finish, quiet, read_run, read_started, write_json
 from peculiar.survey import Survey, Table
 
@@ -61,12 +60,15 @@ def rank(folder: Path, config: RankConfig, *, name: str = "main", replace: bool 
     before = read_run(home) or read_started(home)
     if before is not None and not replace and before.inputs["identity"] != scored.outputs["identity"]:
         raise ValueError(f"{home} ranks scores that were replaced since; rank again with --replace, or another --name")
+    absent = [column for column in config.condition_on if column not in survey.schema.names]
+    if absent:
+        raise KeyError(f"condition_on names no column of the survey: {absent}; there are {survey.schema.names}")
     inputs = {"scores": facts.version, "identity": scored.outputs["identity"]}
     run = begin(home, "rank", config, inputs=inputs, replace=replace)
     if not (home / "reference.json").exists():
         with track("freezing the reference", None):
             _freeze(facts, survey, config, home)
-    reference = _read_reference(home)
+    reference = read_reference(home)
     _compare(facts, survey, config, reference, home, track)
     _keep_reconstructions(folder, facts, scored, config, home, track)
     return finish(
@@ -96,9 +98,6 @@ def _covariates(rows: "pa.RecordBatch | pa.Table", survey: Survey, condition_on:
 
     if not condition_on:
         return np.stack([np.log1p(rows[name].to_numpy()) for name in COVARIATES], axis=1).astype(np.float64)
-    absent = [name for name in condition_on if name not in survey.schema.names]
-    if absent:
-        raise KeyError(f"condition_on names no column of the survey: {absent}; there are {survey.schema.names}")
     catalog = survey.take(rows["object_id"].to_numpy(), condition_on)
     return np.stack([catalog[name].to_numpy().astype(np.float64) for name in condition_on], axis=1)
 
@@ -139,37 +138,6 @@ def _freeze(facts: Table, survey: Survey, config: RankConfig, home: Path) -> Non
             "distributions": {name: each.to_json() for name, each in reference.distributions.items()},
         },
     )
-
-
-def _read_reference(home: Path) -> "Reference":
-    """The frozen reference.
-
-    Raises
-    ------
-    ValueError
-        Its numbers are not those that its digest was made of.
-    """
-    import numpy as np
-    import pyarrow.parquet as pq
-
-    from peculiar.scoring.conditional import Neighborhood
-    from peculiar.scoring.scores import Distribution, Reference
-
-    written = json.loads((home / "reference.json").read_text(encoding="utf-8"))
-    rows = pq.read_table(home / "reference.parquet")
-
-    def block(prefix: str) -> np.ndarray:
-        return np.stack([rows[name].to_numpy() for name in rows.column_names if name.startswith(prefix)], axis=1)
-
-    distributions = {name: Distribution.from_json(each) for name, each in written["distributions"].items()}
-    near = Neighborhood(rows["object_id"].to_numpy(), block("covariate_"), block("log_score_"))
-    reference = Reference(distributions, near)
-    if reference.digest != written["digest"]:
-        raise ValueError(
-            f"the reference in {home} has digest {reference.digest}, and {written['digest']} was written; "
-            "restore it, or rank again with --replace"
-        )
-    return reference
 
 
 def _compare(

@@ -50,8 +50,8 @@ def recover(
 
     ranking = Ranking(folder, config.ranking)
     home = folder / "recovery" / name
-    run = begin(home, "recover", config, inputs={"ranking": ranking.relative.version}, replace=replace)
     planted_class, planted_kind, strength = _matched(read_catalog(config.truth).table, ranking.object_ids)
+    run = begin(home, "recover", config, inputs={"ranking": ranking.relative.version}, replace=replace)
     scores = {order: ranking.column(order) for order in (*ORDERS, *BASELINES)}
     metrics = _metrics(scores, planted_kind, config, track)
     by_class = _by_class(scores, planted_class, planted_kind)

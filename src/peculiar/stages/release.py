@@ -53,10 +53,10 @@ def release(
     """
     ranking = Ranking(folder, config.ranking)
     home = folder / "release" / name
-    inputs = {"ranking": ranking.relative.version, "survey": ranking.survey.version}
-    run = begin(home, "release", config, inputs=inputs, replace=replace)
     order = ranking.order()
     is_selected = ranking.column(config.select_by) > config.threshold
+    inputs = {"ranking": ranking.relative.version, "survey": ranking.survey.version}
+    run = begin(home, "release", config, inputs=inputs, replace=replace)
     is_selected[order[: config.n_top]] = True
     selected = order[is_selected[order]]
     rank = np.empty(len(order), np.int64)

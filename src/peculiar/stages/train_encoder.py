@@ -67,9 +67,9 @@ def train_encoder(
     gan = TrainingFolder(folder / "networks" / config.gan).checkpoint_path(config.checkpoint)
     home = folder / "networks" / name
     inputs = {"survey": survey.version, "n_objects": len(survey), "gan": file_digest(gan)}
-    run = begin(home, "train-encoder", config, inputs=inputs, replace=replace)
     machine = engine.machine(config.device)
     training, form = _prepare(survey, gan, config, machine)
+    run = begin(home, "train-encoder", config, inputs=inputs, replace=replace)
     reached = engine.train_in(
         home,
         training,

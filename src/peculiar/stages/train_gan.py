@@ -85,9 +85,9 @@ def train_gan(
     survey = Survey(folder / "survey" / "table.lance")
     home = folder / "networks" / name
     inputs = {"survey": survey.version, "n_objects": len(survey)}
-    run = begin(home, "train-gan", config, inputs=inputs, replace=replace)
     machine = engine.machine(config.device)
     training, forms = _prepare(survey, config, machine)
+    run = begin(home, "train-gan", config, inputs=inputs, replace=replace)
     log.info("%d images, %s", len(survey), machine)
     reached = engine.train_in(
         home,
