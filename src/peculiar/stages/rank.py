@@ -84,9 +84,11 @@ def rank(folder: Path, config: RankConfig, *, name: str = "main", replace: bool 
 
 def _scores_of(rows: "pa.RecordBatch | pa.Table", combination_weight: float) -> "dict[str, np.ndarray]":
     """The three raw scores of rows with score_gen and score_disc."""
+    import numpy as np
+
     from peculiar.scoring.scores import score_anom
 
-    gen, disc = rows["score_gen"].to_numpy(), rows["score_disc"].to_numpy()
+    gen, disc = (rows[name].to_numpy().astype(np.float64) for name in ("score_gen", "score_disc"))
     return {"score_gen": gen, "score_disc": disc, "score_anom": score_anom(gen, disc, combination_weight)}
 
 

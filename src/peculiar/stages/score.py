@@ -121,7 +121,7 @@ class _Scorer:
         from peculiar.scoring.reconstruction import find_latents, in_batches
 
         if self.config.start == "random":
-            draws = [np.random.default_rng([self.config.seed, int(each) % 2**64]) for each in object_id]
+            draws = [np.random.default_rng([self.config.seed % 2**64, int(each) % 2**64]) for each in object_id]
             start = np.stack([each.standard_normal(self.generator.n_latent, np.float32) for each in draws])
         else:
             start = None
