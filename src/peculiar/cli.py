@@ -500,11 +500,9 @@ def _print_top(atlas: "Atlas", n: int, by: str, ranking: str = "main") -> None:
     opened = atlas.ranking(ranking)
     weights = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in opened.weights.items())
     shown = Table(title=f"{len(found)} largest {by} of {len(opened):,}; {weights}", title_justify="left")
-    columns = dict.fromkeys(
-        ["rank", "object_id", by, "score_anom_sigma", "score_disc_sigma", "score_gen_sigma", "source"]
-    )
-    if np.isfinite(np.ma.filled(found["ra"], np.nan)).any():
-        columns |= dict.fromkeys(["ra", "dec"])
+    has_positions = np.isfinite(np.ma.filled(found["ra"], np.nan)).any()
+    where = ["ra", "dec"] if has_positions else ["source"]
+    columns = dict.fromkeys(["rank", "object_id", by, "score_anom_sigma", "score_disc_sigma", *where])
     for name in columns:
         is_id = name == "object_id"
         shown.add_column(name, justify="left" if name == "source" else "right", overflow="fold", no_wrap=is_id)

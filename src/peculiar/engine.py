@@ -29,7 +29,13 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 # glibc returns big buffers to the kernel at every step, and page faults cost 30 to 40 % (MEASURED.md).
-_MALLOPT = {"MALLOC_TRIM_THRESHOLD_": (-1, 2**31 - 1), "MALLOC_TOP_PAD_": (-2, 2**26), "MALLOC_MMAP_MAX_": (-4, 0)}
+# And every thread of Lance's would keep what it has freed in an arena of its own.
+_MALLOPT = {
+    "MALLOC_TRIM_THRESHOLD_": (-1, 2**31 - 1),
+    "MALLOC_TOP_PAD_": (-2, 2**26),
+    "MALLOC_MMAP_MAX_": (-4, 0),
+    "MALLOC_ARENA_MAX": (-8, 2),
+}
 
 
 @dataclass(frozen=True)

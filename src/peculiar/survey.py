@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 TAKE_AT_ONCE = 1_000  # ids a look-up: the filter is parsed, and a longer one parses slowly
 MAX_MISSING_SHOWN = 5
+# Lance reads ahead, and caches, by default what is gigabytes of images (benchmarks/memory.py).
+BUFFER_BYTES = 2**25
+CACHE_BYTES = 2**24
 SMALLEST = -(2**63)
 PERMUTATION_ROUNDS = 6  # four suffice for a pseudo-random permutation (Luby & Rackoff 1988); two more for short ones
 
@@ -46,7 +49,7 @@ class Table:
 
         if not self.exists():
             raise FileNotFoundError(f"there is no table {self.path} yet; `peculiar status` says which stage makes it")
-        return lance.dataset(str(self.path))
+        return lance.dataset(str(self.path), metadata_cache_size_bytes=CACHE_BYTES, index_cache_size_bytes=CACHE_BYTES)
 
     @property
     def version(self) -> int:
@@ -89,8 +92,9 @@ class Table:
             return
         present = np.sort(but_not.object_ids()) if but_not is not None else np.empty(0, np.int64)
         names = None if columns is None else list(columns)
-        # Lance reads ahead by default what is gigabytes of images.
-        for batch in self.open().to_batches(columns=names, batch_size=batch_size, batch_readahead=2):
+        for batch in self.open().to_batches(
+            columns=names, batch_size=batch_size, batch_readahead=1, fragment_readahead=1, io_buffer_size=BUFFER_BYTES
+        ):
             if len(present):
                 batch = _without(batch, present)
             if batch.num_rows:
