@@ -45,7 +45,7 @@ fix: $(READY)  ## mend what can be mended
 
 bench: $(READY)  ## networks and stores on this machine; see benchmarks/README.md
 	$(BIN)/python benchmarks/paper_preset.py
-	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/throughput.py build/throughput
 
 clean:  ## remove what make made
 	rm -rf $(VENV) demo
