@@ -26,7 +26,7 @@ from peculiar.sky.pixels import to_stored  # noqa: E402
 from peculiar.stages.train_gan import TrainGanConfig, _prepare  # noqa: E402
 from peculiar.survey import Survey, hashed  # noqa: E402
 
-BASE = TrainGanConfig()
+BASE = TrainGanConfig(upsampling="transposed", batch_norm=True, penalty_every=1)  # what the preset was at first
 RECIPES = {
     "small": {},
     "resize": {"upsampling": "resize"},

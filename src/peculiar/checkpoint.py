@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from peculiar.run import atomic
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor, nn
 
     Network = TypeVar("Network", bound=nn.Module)
@@ -163,6 +164,13 @@ class TrainingFolder:
         with self.metrics_path.open(newline="", encoding="utf-8") as stream:
             # A kill can leave half a line.
             return [row for row in csv.DictReader(stream) if None not in row.values()]
+
+    def curves(self) -> "dict[str, np.ndarray]":
+        """Columns of `metrics.csv`, the step among them; empty before the first row."""
+        import numpy as np
+
+        rows = self.metrics()
+        return {name: np.array([float(row[name]) for row in rows]) for name in (rows[0] if rows else ())}
 
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append a row to `metrics.csv`, and to TensorBoard's events."""

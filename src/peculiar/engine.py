@@ -201,14 +201,10 @@ def train_in(
 
 def _draw_losses(folder: "TrainingFolder") -> None:
     """The course of training so far, as `losses.png` beside its numbers."""
-    import numpy as np
-
     from peculiar.figures import figure_losses
 
-    rows = folder.metrics()
-    metrics = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
     with atomic(folder.folder / "losses.png") as partial:
-        figure_losses(metrics, x="step").savefig(partial, dpi=150)
+        figure_losses(folder.curves(), x="step").savefig(partial, dpi=150)
 
 
 _CORES = "PECULIAR_CORES"

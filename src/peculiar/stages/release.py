@@ -217,9 +217,8 @@ def _figure_samples(ranking: Ranking) -> "Figure":
 def _figure_losses(ranking: Ranking) -> "Figure":
     from peculiar.figures import figure_losses
 
-    rows = TrainingFolder(ranking.folder / "networks" / ranking.scored.config["gan"]).metrics()
-    metrics = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
-    return figure_losses(metrics, x="step")
+    folder = TrainingFolder(ranking.folder / "networks" / ranking.scored.config["gan"])
+    return figure_losses(folder.curves(), x="step")
 
 
 def _correlations(ranking: Ranking) -> list[list[str | float]]:
