@@ -153,11 +153,8 @@ class Ours:
         self.training.step(self.step)
         self.step += 1
 
-    def search(self) -> np.ndarray:
-        return self.scorer.latents(self.object_id, self.images, WEIGHT)
-
-    def scoring(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.scorer.terms(self.images, self.search())
+    def scoring(self) -> tuple[np.ndarray, ...]:
+        return self.scorer.reconstruct(self.object_id, self.images, WEIGHT)
 
 
 def survey_of_noise(folder: Path, n_images: int = 64) -> Survey:
@@ -203,7 +200,6 @@ def main() -> None:
             ratio = statistics.median(times[:, 0] / times[:, 1])
             required, aim = REQUIRED[name]
             print(f"{name:24s} {medians[0]:8.2f} {medians[1]:8.2f} {ratio:8.2f} {required:8.1f} {aim:8.1f}", flush=True)
-        print(f"{'  of which the search':24s} {'':8s} {statistics.median(seconds(ours.search) for _ in range(3)):8.2f}")
 
 
 if __name__ == "__main__":

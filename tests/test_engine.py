@@ -7,7 +7,7 @@ import torch
 from numpy.testing import assert_array_equal
 
 from peculiar import engine
-from peculiar.networks.gan import Generator
+from peculiar.networks.gan import Critic, Generator
 from peculiar.sky.pixels import turned
 from peculiar.survey import ShuffledImages, Survey
 
@@ -162,3 +162,17 @@ def test_reconstructions_are_stored_images_whatever_their_number():
     images = machine.reconstruct(generator, latent)
     assert (images.shape, images.dtype) == ((40, 32, 32, 3), np.uint8)
     assert_array_equal(machine.reconstruct(generator, latent[:7]), images[:7])
+
+
+def test_a_frozen_copy_gives_what_autocast_gives_and_leaves_the_network_as_it_was():
+    machine = engine.Machine(torch.device("cpu"), is_bfloat16=True)
+    torch.manual_seed(0)
+    critic, images = Critic(size=32, width=4), torch.rand(3, 3, 32, 32)
+    quick = machine.frozen(critic)
+    assert {each.dtype for each in quick.parameters()} == {torch.bfloat16}
+    assert {each.dtype for each in critic.parameters()} == {torch.float32}
+    assert all(each.requires_grad for each in critic.parameters())
+    with torch.no_grad(), machine.precision():
+        torch.testing.assert_close(quick.features(images), critic.features(images), rtol=0, atol=0)
+    exact = engine.Machine(torch.device("cpu"), is_bfloat16=False).frozen(critic)
+    assert {each.dtype for each in exact.parameters()} == {torch.float32}

@@ -1,5 +1,6 @@
 """Where work runs: the device, its precision, threads and memory, and a pool of processes."""
 
+import copy
 import ctypes
 import logging
 import os
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from peculiar.checkpoint import TrainingFolder
     from peculiar.networks.training import Training
     from peculiar.survey import ShuffledImages
+
+    Network = TypeVar("Network", bound=nn.Module)
 
 log = logging.getLogger(__name__)
 RECORD_EVERY = 25  # steps a row of metrics
@@ -56,6 +59,21 @@ class Machine:
         import torch
 
         network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def frozen(self, network: "Network") -> "Network":
+        """A copy whose convolutions and products hold their weights as `precision` wants them.
+
+        For what is called many times and not trained: autocast would convert frozen weights anew at every call.
+        """
+        import torch
+        from torch import nn
+
+        copied = copy.deepcopy(network).requires_grad_(False)
+        if self.is_bfloat16:
+            for layer in copied.modules():
+                if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+                    layer.to(torch.bfloat16)
+        return copied
 
     def tensor(self, images: "np.ndarray") -> "torch.Tensor":
         """Stored images, uint8 (n, height, width, channels), in network form on the device."""

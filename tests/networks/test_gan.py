@@ -107,7 +107,7 @@ def test_a_small_step_in_the_image_changes_realness_as_the_gradient_says():
     step = 1e-6 * torch.randn_like(images)
 
     def realness(x):
-        return critic.head(critic.features(x)).squeeze(1)
+        return critic.head(critic.features(x).flatten(1)).squeeze(1)
 
     expected = (critic.input_gradient(images).double() * step).flatten(1).sum(1)
     torch.testing.assert_close(realness(images + step) - realness(images), expected, rtol=1e-3, atol=1e-12)

@@ -29,7 +29,7 @@ def losses(networks, images, latent, weight=0.3):
 
 def found(networks, images, start, **options):
     generator, critic = networks
-    return find_latents(images, start, generator, critic.features, **(OPTIONS | options))
+    return find_latents(images, critic.features(images), start, generator, critic.features, **(OPTIONS | options))
 
 
 def made(n, seed=0):
@@ -93,6 +93,7 @@ def test_the_known_optimum_of_a_linear_generator_is_found():
 
     best = find_latents(
         generator(truth),
+        generator(truth).flatten(1),
         torch.zeros(2, 3),
         generator,
         lambda x: x.flatten(1),
@@ -116,6 +117,7 @@ def test_the_weight_decides_what_is_minimized():
     def best(weight, start):
         return find_latents(
             images,
+            features(images),
             torch.full((1, 1), start),
             generator,
             features,

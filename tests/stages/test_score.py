@@ -36,7 +36,7 @@ def test_scores_are_distances_of_image_and_reconstruction_at_the_stored_latent(r
     images = torch.from_numpy(to_network(inputs.images))
     made = generator(torch.from_numpy(latent))
     assert_allclose(scores[:, 0], (images - made).abs().sum(dim=(1, 2, 3)), rtol=1e-4)
-    assert_allclose(scores[:, 1], (critic.features(images) - critic.features(made)).abs().sum(1), rtol=1e-3)
+    assert_allclose(scores[:, 1], (critic.features(images) - critic.features(made)).abs().sum((1, 2, 3)), rtol=1e-3)
 
 
 def test_measures_are_those_of_the_images(ranked, inputs):

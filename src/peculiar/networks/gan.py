@@ -88,13 +88,20 @@ class Critic(nn.Module):
         self.trunk = Trunk(channels, width)
         self.head = dense(n_features(size, width), 1)
 
-    def features(self, images: Float[Tensor, "n channels size size"]) -> Float[Tensor, "n features"]:
+    def features(self, images: Float[Tensor, "n channels size size"]) -> Float[Tensor, "n deepest side side"]:
         """`critic_features`: the last convolution after its activation, d(x) of Eq. 5."""
-        return self.trunk(images, SLOPE).flatten(1)
+        return self.trunk(images, SLOPE)
 
     def forward(self, images: Float[Tensor, "n channels size size"]) -> Float[Tensor, " n"]:
         """Realness of every image."""
-        return self.head(self.features(images)).squeeze(1).float()
+        features = self.features(images)
+        # Both in the order they lie in, channels last, so that no gradient is put into another.
+        flat, weight = (each.permute(0, 2, 3, 1).flatten(1) for each in (features, self._head_map(features.shape)))
+        return functional.linear(flat, weight, self.head.bias).squeeze(1).float()
+
+    def _head_map(self, shape: torch.Size) -> Tensor:
+        """The dense layer's weights at their places in features of this shape."""
+        return self.head.weight.view(1, *shape[1:]).contiguous(memory_format=torch.channels_last)
 
     def input_gradient(self, images: Float[Tensor, "n channels size size"]) -> Float[Tensor, "n channels size size"]:
         """The gradient of `forward` with respect to its input, differentiable in the weights.
@@ -105,16 +112,15 @@ class Critic(nn.Module):
         the same, as the activations' own second derivative is zero.
         """
         with torch.no_grad():
-            x, slopes = pad(images), []
+            activations = [pad(images)]
             for layer in self.trunk.layers:
-                x = layer(x)
-                slopes.append(torch.where(x > 0, 1.0, SLOPE).to(x.dtype))
-                x = x * slopes[-1]
-        gradient = slopes.pop() * self.head.weight.view(1, *x.shape[1:]).to(x.dtype)
-        for layer in reversed(self.trunk.layers):
+                activations.append(functional.leaky_relu(layer(activations[-1]), SLOPE, inplace=True))
+        x = activations[-1]
+        gradient = self._head_map(x.shape).to(x.dtype).expand_as(x)
+        for layer, x in zip(reversed(self.trunk.layers), reversed(activations), strict=False):
+            # The product with 1 or 0.2 by the sign of x; torch.where takes twenty times as long for bfloat16.
+            gradient = torch.ops.aten.leaky_relu_backward(gradient, x, SLOPE, True)
             gradient = transposed(gradient, layer.get_parameter("weight"))
-            if slopes:
-                gradient = gradient * slopes.pop()
         return fold(gradient.float(), images.shape[-1])
 
 

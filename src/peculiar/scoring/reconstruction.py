@@ -18,14 +18,16 @@ Precision = Callable[[], AbstractContextManager[object]]
 
 def anomaly_terms(
     images: Float[Tensor, "n channels size size"],
-    critic_features: Float[Tensor, "n features"],
+    critic_features: Float[Tensor, "n *features"],
     generated: Float[Tensor, "n channels size size"],
     features: Network,
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
     """L_gen and L_disc of Storey-Fisher 2021, Eq. 5: summed absolute differences of pixels and of critic features."""
-    gen = (images - generated).abs().flatten(1).sum(1)
-    disc = (critic_features.float() - features(generated).float()).abs().sum(1)
-    return gen, disc
+    return _distance(images, generated), _distance(critic_features.float(), features(generated).float())
+
+
+def _distance(a: Tensor, b: Tensor) -> Tensor:
+    return (a - b).abs().sum(tuple(range(1, a.ndim)))
 
 
 def combine(gen: Tensor, disc: Tensor, weight: float) -> Tensor:
@@ -33,8 +35,10 @@ def combine(gen: Tensor, disc: Tensor, weight: float) -> Tensor:
     return (1.0 - weight) * gen + weight * disc
 
 
+@torch.enable_grad()
 def find_latents(
     images: Float[Tensor, "n channels size size"],
+    critic_features: Float[Tensor, "n *features"],
     start: Float[Tensor, "n n_latent"],
     generator: Network,
     features: Network,
@@ -51,14 +55,12 @@ def find_latents(
     """
     latent = start.detach().clone().requires_grad_(True)
     optimizer = torch.optim.Adam([latent], learning_rate, BETAS, fused=True)
-    with torch.no_grad(), precision():
-        image_features = features(images).float()
     best, least = start.detach().clone(), torch.full((len(images),), torch.inf, device=images.device)
     for step in range(n_steps + 1):
         is_last = step == n_steps
         with torch.set_grad_enabled(not is_last), precision():
             loss = combine(
-                *anomaly_terms(images, image_features, generator(latent), features), weight=reconstruction_weight
+                *anomaly_terms(images, critic_features, generator(latent), features), weight=reconstruction_weight
             )
         is_better = loss.detach() < least
         best[is_better] = latent.detach()[is_better]

@@ -110,57 +110,51 @@ class _Scorer:
         self.encoder: Encoder = load_network(paths["encoder"], "encoder", Encoder)
         for network in (self.generator, self.critic, self.encoder):
             machine.place(network)
+        self.quick_generator, self.quick_critic = machine.frozen(self.generator), machine.frozen(self.critic)
         self.pca = _pixel_pca(survey, home, config.seed)
         self.form = survey.form
 
-    def latents(self, object_id: "np.ndarray", images: "np.ndarray", weight: float) -> "np.ndarray":
-        """The best latent of every image, float32 (n, n_latent)."""
-        import numpy as np
+    def reconstruct(
+        self, object_id: "np.ndarray", images: "np.ndarray", weight: float
+    ) -> "tuple[np.ndarray, np.ndarray, np.ndarray]":
+        """The best latent of every image, float32 (n, n_latent), and there score_gen and score_disc.
+
+        The search runs in the machine's precision; the scores are float32: facts that can be checked.
+        """
         import torch
 
-        from peculiar.scoring.reconstruction import find_latents, in_batches
+        from peculiar.scoring.reconstruction import anomaly_terms, find_latents, in_batches
 
-        if self.config.start == "random":
-            draws = [np.random.default_rng([self.config.seed % 2**64, int(each) % 2**64]) for each in object_id]
-            start = np.stack([each.standard_normal(self.generator.n_latent, np.float32) for each in draws])
-        else:
-            start = None
-
-        def find(batch: torch.Tensor, *given: torch.Tensor) -> tuple[torch.Tensor]:
-            if given:
-                first = given[0]
-            else:
-                with torch.no_grad(), self.machine.precision():
-                    first = self.encoder(batch)
-            best = find_latents(
+        @torch.no_grad()
+        def reconstruct(batch: torch.Tensor, *start: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+            with self.machine.precision():
+                first = start[0] if start else self.encoder(batch)
+            critic_features = self.critic.features(batch)
+            latent = find_latents(
                 batch,
+                critic_features,
                 first,
-                self.generator,
-                self.critic.features,
+                self.quick_generator,
+                self.quick_critic.features,
                 reconstruction_weight=weight,
                 n_steps=self.config.n_latent_steps,
                 learning_rate=self.config.latent_rate,
                 precision=self.machine.precision,
             )
-            return (best,)
+            return latent, *anomaly_terms(batch, critic_features, self.generator(latent), self.critic.features)
 
-        given = () if start is None else (torch.from_numpy(start).to(self.machine.device),)
-        (latent,) = in_batches(find, self.machine.tensor(images), *given)
-        return latent.cpu().numpy()
+        start = [torch.from_numpy(each).to(self.machine.device) for each in self._starts(object_id)]
+        latent, gen, disc = in_batches(reconstruct, self.machine.tensor(images), *start)
+        return latent.cpu().numpy(), gen.cpu().numpy(), disc.cpu().numpy()
 
-    def terms(self, images: "np.ndarray", latent: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
-        """score_gen and score_disc at these latents, in float32: facts that can be checked."""
-        import torch
+    def _starts(self, object_id: "np.ndarray") -> "list[np.ndarray]":
+        """Random starts, one an object whatever its company; none where the encoder gives them."""
+        import numpy as np
 
-        from peculiar.scoring.reconstruction import anomaly_terms, in_batches
-
-        @torch.no_grad()
-        def distances(batch: torch.Tensor, at: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            return anomaly_terms(batch, self.critic.features(batch), self.generator(at), self.critic.features)
-
-        at = torch.from_numpy(latent).to(self.machine.device)
-        gen, disc = in_batches(distances, self.machine.tensor(images), at)
-        return gen.cpu().numpy(), disc.cpu().numpy()
+        if self.config.start == "encoder":
+            return []
+        draws = [np.random.default_rng([self.config.seed % 2**64, int(each) % 2**64]) for each in object_id]
+        return [np.stack([each.standard_normal(self.generator.n_latent, np.float32) for each in draws])]
 
     def schema(self) -> "pa.Schema":
         """Columns of the table of facts."""
@@ -180,8 +174,7 @@ class _Scorer:
 
         from peculiar.scoring.measures import measure
 
-        latent = self.latents(object_id, images, self.config.reconstruction_weight)
-        gen, disc = self.terms(images, latent)
+        latent, gen, disc = self.reconstruct(object_id, images, self.config.reconstruction_weight)
         columns: dict[str, Any] = {
             "object_id": pa.array(object_id),
             "latent": pa.FixedSizeListArray.from_arrays(pa.array(latent.reshape(-1)), latent.shape[1]),
@@ -256,7 +249,7 @@ def sweep_weights(
             part = object_id[start : start + SCAN_ROWS]
             images = survey.images(part)
             for weight in weights:
-                gen, disc = scorer.terms(images, scorer.latents(part, images, weight))
+                _, gen, disc = scorer.reconstruct(part, images, weight)
                 columns[f"gen_{weight:g}"].append(gen)
                 columns[f"disc_{weight:g}"].append(disc)
                 advance(len(part))

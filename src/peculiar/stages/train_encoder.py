@@ -104,6 +104,7 @@ def _prepare(
     encoder = Encoder(**form)
     for network in (generator, critic, encoder):
         machine.place(network)
+    generator, critic = machine.frozen(generator), machine.frozen(critic)
 
     def loss(images: "Tensor", latent: "Tensor") -> "Tensor":
         terms = anomaly_terms(images, critic.features(images), generator(latent), critic.features)
