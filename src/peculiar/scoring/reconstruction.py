@@ -18,7 +18,7 @@ Precision = Callable[[], AbstractContextManager[object]]
 
 def anomaly_terms(
     images: Float[Tensor, "n channels size size"],
-    critic_features: Float[Tensor, "n *features"],
+    critic_features: Float[Tensor, "n ..."],
     generated: Float[Tensor, "n channels size size"],
     features: Network,
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
@@ -38,7 +38,7 @@ def combine(gen: Tensor, disc: Tensor, weight: float) -> Tensor:
 @torch.enable_grad()
 def find_latents(
     images: Float[Tensor, "n channels size size"],
-    critic_features: Float[Tensor, "n *features"],
+    critic_features: Float[Tensor, "n ..."],
     start: Float[Tensor, "n n_latent"],
     generator: Network,
     features: Network,
