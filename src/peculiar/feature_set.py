@@ -1,0 +1,71 @@
+"""A finished feature set opened for reading: a named vector an object, whatever made it."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from peculiar.run import Run, read_run
+from peculiar.survey import Table
+
+SCAN_ROWS = 8_192
+
+
+class FeatureSet:
+    """`features/<name>` of the atlas in `folder`; `run` says what the vectors are and were made by.
+
+    Raises
+    ------
+    FileNotFoundError
+        It is not complete; those that are there are named.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder, self.name, self.home = folder, name, folder / "features" / name
+        run = read_run(self.home)
+        if run is None:
+            there = ", ".join(feature_sets(folder)) or "none"
+            raise FileNotFoundError(
+                f'features/{name} is not complete in {folder} (there: {there}); run "peculiar features" first'
+            )
+        self.run: Run = run
+        self.table = Table(self.home / "table.lance")
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @cached_property
+    def n_features(self) -> int:
+        """Length of a vector."""
+        return int(self.table.schema.field("vector").type.list_size)
+
+    def scan(self, batch_size: int = SCAN_ROWS) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Ids and vectors, float32 (n, n_features), of all objects, a batch at a time."""
+        for batch in self.table.scan(["object_id", "vector"], batch_size=batch_size):
+            yield batch["object_id"].to_numpy().astype(np.int64), vectors_of(batch["vector"])
+
+    def whole(self) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and vectors of all objects at once: 4 bytes a number."""
+        object_id, vectors = np.empty(len(self), np.int64), np.empty((len(self), self.n_features), np.float32)
+        start = 0
+        for ids, rows in self.scan():
+            object_id[start : start + len(ids)], vectors[start : start + len(ids)] = ids, rows
+            start += len(ids)
+        return object_id, vectors
+
+    def take(self, object_ids: np.ndarray) -> np.ndarray:
+        """Vectors of these objects, float32 (n, n_features), in the order asked for."""
+        column = self.table.take(object_ids, ["vector"])["vector"].combine_chunks()
+        return vectors_of(column).reshape(len(object_ids), self.n_features)
+
+
+def vectors_of(column: object) -> np.ndarray:
+    """An Arrow column of fixed-size lists as one array, float32 (n, n_features)."""
+    flat: np.ndarray = column.flatten().to_numpy(zero_copy_only=False)  # type: ignore[attr-defined]
+    return flat.astype(np.float32, copy=False).reshape(len(column), -1)  # type: ignore[arg-type]
+
+
+def feature_sets(folder: Path) -> list[str]:
+    """Names of the complete feature sets of an atlas."""
+    return sorted(path.parent.name for path in (folder / "features").glob("*/run.json"))
