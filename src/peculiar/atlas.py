@@ -329,7 +329,7 @@ class Atlas:
 
         if run.stage == "rank":
             scored = read_run(self.folder / "scores" / run.config["scores"])
-            is_same = scored is None or scored.outputs["identity"] == run.inputs["identity"]
+            is_same = scored is None or scored.identity == run.inputs["identity"]
             return "" if is_same else f"scores/{run.config['scores']} was replaced since"
         if run.stage == "release":
             released = Table(self.folder / "rankings" / run.config["ranking"] / "table.lance")

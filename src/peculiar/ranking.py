@@ -1,7 +1,6 @@
 """A finished ranking opened for reading: scores, measures and catalog joined by `object_id`, and reconstructions."""
 
-import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,6 @@ from peculiar.survey import Survey, Table, pixels
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from peculiar.scoring.scores import Reference
 
 FIRST_SHOWN = "score_anom_conditional"  # METHOD.md sect. 8
 NOT_NUMBERS = ("image", "flux", "latent", "source")
@@ -36,6 +34,10 @@ class Ranking:
         run = read_run(self.home)
         if run is None:
             raise FileNotFoundError(f'rankings/{name} is not complete in {folder}; run "peculiar run {folder}" first')
+        if run.stage != "rank":
+            raise ValueError(
+                f"rankings/{name} holds other scores, made by {run.stage}; its columns are in every ranking"
+            )
         self.run: Run = run
         scores = folder / "scores" / run.config["scores"]
         scored = read_run(scores)
@@ -55,10 +57,16 @@ class Ranking:
         return len(self.relative)
 
     @cached_property
+    def others(self) -> list[Table]:
+        """Tables with the forms of other scores, as `relate` makes them; objects may be missing there."""
+        homes = sorted(path.parent for path in (self.folder / "rankings").glob("*/run.json"))
+        return [Table(home / "table.lance") for home in homes if (run := read_run(home)) and run.stage == "relate"]
+
+    @cached_property
     def _sources(self) -> dict[str, Table]:
         """Which table a column is read from; scores before measures before the catalog's."""
         found: dict[str, Table] = {}
-        for table in (self.relative, self.facts, self.survey):
+        for table in (self.relative, self.facts, *self.others, self.survey):
             for name in table.schema.names:
                 found.setdefault(name, table)
         return found
@@ -78,9 +86,9 @@ class Ranking:
 
         schema = self.schema
         columns: dict[str, pa.ChunkedArray] = {}
-        for table in (self.relative, self.facts, self.survey):
+        for table in (self.relative, self.facts, *self.others, self.survey):
             mine = [name for name in schema.names if self._sources[name] is table]
-            taken = table.take(object_ids, mine)
+            taken = table.take(object_ids, mine, is_complete=table not in self.others)
             columns |= {name: taken[name] for name in mine}
         return pa.table([columns[name] for name in schema.names], schema=schema)
 
@@ -96,8 +104,8 @@ class Ranking:
             return values.astype(np.float64)
         ids = table.object_ids()
         order = np.argsort(ids, kind="stable")
-        place = np.searchsorted(ids, self.object_ids, sorter=order)
-        return values.astype(np.float64)[order[place]]
+        place = order[np.minimum(np.searchsorted(ids, self.object_ids, sorter=order), len(ids) - 1)]
+        return np.where(ids[place] == self.object_ids, values.astype(np.float64)[place], np.nan)
 
     @cached_property
     def object_ids(self) -> np.ndarray:
@@ -152,31 +160,27 @@ def reconstruct(
         yield part, machine.reconstruct(generator, flat.reshape(len(part), -1))
 
 
-def read_reference(home: Path) -> "Reference":
-    """The frozen reference.
+def residuals_by(
+    folder: Path, scored: Run, facts: Table, device: str = "auto"
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """A function of ids and their stored images that gives residuals, uint8 (n, height, width, channels).
 
-    Raises
-    ------
-    ValueError
-        Its numbers are not those that its digest was made of.
+    The generator is opened once, and is the very one that the scores were made with; nothing is read ahead or kept.
     """
-    import pyarrow.parquet as pq
+    from peculiar import engine
 
-    from peculiar.scoring.conditional import Neighborhood
-    from peculiar.scoring.scores import Distribution, Reference
+    engine.tune()
+    from peculiar.networks.gan import Generator
 
-    written = json.loads((home / "reference.json").read_text(encoding="utf-8"))
-    rows = pq.read_table(home / "reference.parquet")
+    path = folder / scored.outputs["networks"]["gan"]
+    generator = load_pinned(path, scored.inputs["gan"], "generator", Generator)
+    machine = engine.machine(device)
+    machine.place(generator)
 
-    def block(prefix: str) -> np.ndarray:
-        return np.stack([rows[name].to_numpy() for name in rows.column_names if name.startswith(prefix)], axis=1)
+    def residuals(object_ids: np.ndarray, images: np.ndarray) -> np.ndarray:
+        latent = facts.take(object_ids, ["latent"])["latent"].combine_chunks()
+        flat = latent.flatten().to_numpy(zero_copy_only=False)
+        made = machine.reconstruct(generator, flat.reshape(len(object_ids), -1))
+        return np.abs(images.astype(np.int16) - made).astype(np.uint8)
 
-    distributions = {name: Distribution.from_json(each) for name, each in written["distributions"].items()}
-    near = Neighborhood(rows["object_id"].to_numpy(), block("covariate_"), block("log_score_"))
-    reference = Reference(distributions, near)
-    if reference.digest != written["digest"]:
-        raise ValueError(
-            f"the reference in {home} has digest {reference.digest}, and {written['digest']} was written; "
-            "restore it, or rank again with --replace"
-        )
-    return reference
+    return residuals

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import uuid4
 
 FINISHED = "run.json"  # put in place last: its presence means complete
 STARTED = "started.json"  # the same promise, not yet kept
@@ -37,6 +38,7 @@ class Run:
 
     stage: str
     config: dict[str, Any]
+    identity: str = ""  # of what stands in the folder: kept when it is added to, another when it is made anew
     inputs: dict[str, Any] = dataclasses.field(default_factory=dict)
     outputs: dict[str, Any] = dataclasses.field(default_factory=dict)
     packages: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -72,6 +74,7 @@ def begin(folder: Path, stage: str, config: Any, *, inputs: Mapping[str, Any], r
     run = Run(
         stage=stage,
         config=now,
+        identity=before.identity if before else uuid4().hex,
         inputs=dict(inputs),
         outputs=dict(before.outputs) if before else {},
         packages=_package_versions(),

@@ -114,8 +114,10 @@ class Table:
         object_id = self.object_ids()
         return object_id[np.argsort(hashed(object_id, seed), kind="stable")[:n_objects]]
 
-    def take(self, object_ids: Sequence[int] | np.ndarray, columns: Sequence[str] | None = None) -> "pa.Table":
-        """The rows of these objects, in the order asked for.
+    def take(
+        self, object_ids: Sequence[int] | np.ndarray, columns: Sequence[str] | None = None, *, is_complete: bool = True
+    ) -> "pa.Table":
+        """The rows of these objects, in the order asked for; without `is_complete`, null where there is none.
 
         Raises
         ------
@@ -136,10 +138,10 @@ class Table:
         order = np.argsort(present, kind="stable")
         place = np.searchsorted(present, wanted, sorter=order)
         place = order[np.minimum(place, len(order) - 1)] if len(order) else np.zeros(len(wanted), np.int64)
-        missing = wanted[present[place] != wanted] if len(order) else wanted
-        if len(missing):
-            raise missing_objects(missing, self.path)
-        rows = found.take(place)
+        is_missing = present[place] != wanted if len(order) else np.ones(len(wanted), bool)
+        if is_complete and is_missing.any():
+            raise missing_objects(wanted[is_missing], self.path)
+        rows = found.take(pa.array(place, mask=is_missing))
         return rows if columns is None else rows.select(list(columns))
 
     def build_index(self) -> None:

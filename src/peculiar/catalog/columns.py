@@ -57,6 +57,10 @@ _RELATIVE_FORMS = {
         "logarithm against the reference objects most alike in brightness and size, in their deviations",
     ),
 }
+_OTHER_SCORES = {  # by the beginning of the name; the feature set or forest is its end
+    "score_autoencoder_": "Sum of |input of the autoencoder - decoded| over all values, each 0 to 1",
+    "score_forest_": "Extended isolation forest: 2^(-mean path length / its expectation) (Hariri et al. 2019)",
+}
 _GRAY = "gray level (mean of the channels, 0 to 255)"
 
 
@@ -84,6 +88,22 @@ def _declare() -> Iterator[Column]:
     )
     yield Column("core", "float", "", "phot", f"Image measure: mean {_GRAY} of the central sixth")
     yield Column("background", "float", "", "instr.background", f"Image measure: median {_GRAY}")
+    yield Column(
+        "noise",
+        "float",
+        "",
+        "instr.det.noise",
+        f"Image measure: median difference of a pixel's {_GRAY} and its surroundings'",
+    )
+    yield Column(
+        "inner_light", "float", "", "phot", f"Image measure: mean light above background within 24 pixels, {_GRAY}"
+    )
+    yield Column(
+        "inner_radius", "float", "pix", "phys.size.radius", "Image measure: radius, of the light within 24 pixels alone"
+    )
+    yield Column(
+        "outskirts", "float", "", "phot", f"Image measure: mean light above background beyond 24 pixels, {_GRAY}"
+    )
     yield Column(
         "score_pca",
         "float",
@@ -176,10 +196,20 @@ def to_released(table: pa.Table, *, first_index: int = 0) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=described.schema.metadata))
 
 
+def _other_score(name: str) -> Column | None:
+    """The declaration of a score of another table, `score_forest_residual_sigma` say; None for what is none."""
+    for kind, description in _OTHER_SCORES.items():
+        if name.startswith(kind):
+            form = next((each for each in reversed(_RELATIVE_FORMS) if name.endswith(f"_{each}")), "")
+            ucd, meaning = _RELATIVE_FORMS.get(form, ("stat.fit.residual", ""))
+            return Column(name, "double", "", ucd, f"{description}{', ' if meaning else ''}{meaning}; {_LARGER}")
+    return None
+
+
 def _described(field: pa.Field, weights: dict[str, float]) -> pa.Field:
     if field.name == "object_id" and field.type != pa.int64():
         raise ValueError(f"object_id must be int64, got {field.type}; other types lose ids above 2**53 or their order")
-    column = COLUMNS.get(field.name)
+    column = COLUMNS.get(field.name) or _other_score(field.name)
     if column is None:
         return field
     own = column.metadata()

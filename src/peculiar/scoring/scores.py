@@ -87,10 +87,10 @@ class Reference:
         cls, scores: dict[str, Float[np.ndarray, " n"]], sample: dict[str, np.ndarray], covariates: np.ndarray
     ) -> "Reference":
         """Freeze distributions of all `scores`, and a neighborhood of the objects in `sample` (ids and the scores)."""
-        logs = np.stack([log_score(sample[name]) for name in SCORES], axis=1)
+        logs = np.stack([log_score(sample[name]) for name in scores], axis=1)
         usable = np.isfinite(covariates).all(axis=1)
         neighborhood = Neighborhood(sample["object_id"][usable], covariates[usable], logs[usable])
-        return cls({name: Distribution.of(scores[name]) for name in SCORES}, neighborhood)
+        return cls({name: Distribution.of(values) for name, values in scores.items()}, neighborhood)
 
     @property
     def digest(self) -> str:
@@ -109,11 +109,10 @@ class Reference:
         covariates: Float[np.ndarray, "n n_covariates"],
     ) -> dict[str, Float[np.ndarray, " n"]]:
         """Every score's sigma, robust sigma, percentile and conditional form, by column name."""
-        logs = np.stack([log_score(scores[name]) for name in SCORES], axis=1)
+        logs = np.stack([log_score(scores[name]) for name in self.distributions], axis=1)
         conditional = self.neighborhood.conditional(object_id, covariates, logs)
         found = {}
-        for place, name in enumerate(SCORES):
-            distribution = self.distributions[name]
+        for place, (name, distribution) in enumerate(self.distributions.items()):
             found[f"{name}_sigma"] = distribution.sigma(scores[name])
             found[f"{name}_robust_sigma"] = distribution.robust_sigma(scores[name])
             found[f"{name}_percentile"] = distribution.percentile(scores[name])

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from peculiar.checkpoint import file_digest, load_network
-from peculiar.ranking import Ranking, read_reference
+from peculiar.ranking import Ranking
+from peculiar.reference import read_reference
 from peculiar.survey import Table
 
 if TYPE_CHECKING:

@@ -5,17 +5,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from peculiar.ranking import FIRST_SHOWN, read_reference, reconstruct
-from peculiar.run import Run, Track, begin, finish, quiet, read_run, read_started, write_json
+from peculiar.ranking import FIRST_SHOWN, reconstruct
+from peculiar.reference import (
+    compare,
+    covariate_names,
+    covariates_of,
+    freeze,
+    read_reference,
+    refuse_unknown_columns,
+)
+from peculiar.run import Run, Track, begin, finish, quiet, read_run, read_started
 from peculiar.survey import Survey, Table
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from peculiar.scoring.scores import Reference
-
-COMMIT_ROWS = 65_536
 RECONSTRUCTION_ROWS = 1_024
 SELECTED_SIGMA = 3.0  # Storey-Fisher 2021, sect. 4: score_disc_sigma above this
 
@@ -58,23 +63,20 @@ def rank(folder: Path, config: RankConfig, *, name: str = "main", replace: bool 
         raise FileNotFoundError(f'scores/{config.scores} is not complete in {folder}; run "peculiar score" first')
     home = folder / "rankings" / name
     before = read_run(home) or read_started(home)
-    if before is not None and not replace and before.inputs["identity"] != scored.outputs["identity"]:
+    if before is not None and not replace and before.inputs["identity"] != scored.identity:
         raise ValueError(f"{home} ranks scores that were replaced since; rank again with --replace, or another --name")
-    absent = [column for column in config.condition_on if column not in survey.schema.names]
-    if absent:
-        raise KeyError(f"condition_on names no column of the survey: {absent}; there are {survey.schema.names}")
-    inputs = {"scores": facts.version, "identity": scored.outputs["identity"]}
+    refuse_unknown_columns(survey, config.condition_on)
+    inputs = {"scores": facts.version, "identity": scored.identity}
     run = begin(home, "rank", config, inputs=inputs, replace=replace)
     if not (home / "reference.json").exists():
         with track("freezing the reference", None):
             _freeze(facts, survey, config, home)
-    reference = read_reference(home)
-    _compare(facts, survey, config, reference, home, track)
+    digest = _compare(facts, survey, config, home, track)
     _keep_reconstructions(folder, facts, scored, config, home, track)
     return finish(
         home,
         run,
-        reference=reference.digest,
+        reference=digest,
         first_shown=FIRST_SHOWN,
         n_objects=len(facts),
         reconstruction_weight=scored.config["reconstruction_weight"],
@@ -92,88 +94,43 @@ def _scores_of(rows: "pa.RecordBatch | pa.Table", combination_weight: float) -> 
     return {"score_gen": gen, "score_disc": disc, "score_anom": score_anom(gen, disc, combination_weight)}
 
 
-def _covariates(rows: "pa.RecordBatch | pa.Table", survey: Survey, condition_on: tuple[str, ...]) -> "np.ndarray":
-    """What objects are alike by: logarithms of the image measures, or the user's columns as they are."""
-    import numpy as np
-
-    from peculiar.scoring.measures import COVARIATES
-
-    if not condition_on:
-        return np.stack([np.log1p(rows[name].to_numpy()) for name in COVARIATES], axis=1).astype(np.float64)
-    catalog = survey.take(rows["object_id"].to_numpy(), condition_on)
-    return np.stack([catalog[name].to_numpy().astype(np.float64) for name in condition_on], axis=1)
-
-
 def _freeze(facts: Table, survey: Survey, config: RankConfig, home: Path) -> None:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    from peculiar.run import atomic
     from peculiar.scoring.conditional import N_REFERENCE
     from peculiar.scoring.measures import COVARIATES
-    from peculiar.scoring.scores import Reference
 
     sample = facts.take(
         facts.sample(N_REFERENCE, seed=config.seed), ["object_id", "score_gen", "score_disc", *COVARIATES]
     )
     everything = pa.table({name: facts.column(name) for name in ("score_gen", "score_disc")})
-    reference = Reference.of(
+    freeze(
+        home,
         _scores_of(everything, config.combination_weight),
         {"object_id": sample["object_id"].to_numpy(), **_scores_of(sample, config.combination_weight)},
-        _covariates(sample, survey, config.condition_on),
-    )
-    near = reference.neighborhood
-    columns = {
-        "object_id": near.object_id,
-        **{f"covariate_{place}": values for place, values in enumerate(near.covariates.T)},
-        **{f"log_score_{place}": values for place, values in enumerate(near.log_scores.T)},
-    }
-    with atomic(home / "reference.parquet") as partial:
-        pq.write_table(pa.table(columns), partial)
-    write_json(
-        home / "reference.json",
-        {
-            "digest": reference.digest,
-            "combination_weight": config.combination_weight,
-            "covariates": list(config.condition_on) or [f"log1p({name})" for name in COVARIATES],
-            "log_scores": list(reference.distributions),
-            "distributions": {name: each.to_json() for name, each in reference.distributions.items()},
-        },
+        covariates_of(sample, survey, config.condition_on),
+        {"combination_weight": config.combination_weight, "covariates": covariate_names(config.condition_on)},
     )
 
 
-def _compare(
-    facts: Table, survey: Survey, config: RankConfig, reference: "Reference", home: Path, track: Track
-) -> None:
-    """Append the relative forms of every object that has none."""
+def _compare(facts: Table, survey: Survey, config: RankConfig, home: Path, track: Track) -> str:
+    """Relate every object to the reference; its digest."""
     import numpy as np
-    import pyarrow as pa
 
     from peculiar.scoring.measures import COVARIATES
-    from peculiar.scoring.scores import SCORES
 
-    forms = [f"{name}_{form}" for name in SCORES for form in ("sigma", "robust_sigma", "percentile", "conditional")]
-    names = ["object_id", "score_anom", *forms]
+    def batches(done: Table) -> "Iterator[tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]]":
+        needed = ["object_id", "score_gen", "score_disc", *COVARIATES]
+        for batch in facts.scan(needed, batch_size=8_192, but_not=done):
+            object_id = batch["object_id"].to_numpy().astype(np.int64)
+            scores = _scores_of(batch, config.combination_weight)
+            yield object_id, scores, covariates_of(batch, survey, config.condition_on)
+
+    reference = read_reference(home)
     weight = f"{config.combination_weight:g}".encode()
-    schema = pa.schema(
-        [(name, pa.int64() if name == "object_id" else pa.float64()) for name in names],
-        metadata={b"combination_weight": weight, b"reference": reference.digest.encode()},
-    )
-    table = Table(home / "table.lance")
-    with track("comparing with the reference", len(facts)) as advance:
-        advance(len(table))
-
-        def rows() -> Iterator[pa.RecordBatch]:
-            needed = ["object_id", "score_gen", "score_disc", *COVARIATES]
-            for batch in facts.scan(needed, batch_size=8_192, but_not=table):
-                object_id = batch["object_id"].to_numpy().astype(np.int64)
-                scores = _scores_of(batch, config.combination_weight)
-                found = reference.relate(object_id, scores, _covariates(batch, survey, config.condition_on))
-                columns = {"object_id": object_id, "score_anom": scores["score_anom"], **found}
-                yield pa.record_batch([pa.array(columns[each]) for each in names], schema=schema)
-                advance(batch.num_rows)
-
-        table.append_in_commits(rows(), schema, n_rows=COMMIT_ROWS)
+    metadata = {b"combination_weight": weight}
+    compare(home, reference, batches, len(facts), raw=("score_anom",), metadata=metadata, track=track)
+    return reference.digest
 
 
 def _keep_reconstructions(

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from uuid import uuid4
 
 from peculiar.checkpoint import TrainingFolder, file_digest, load_network, load_tensors, save_tensors
 from peculiar.run import Run, Track, atomic, begin, finish, quiet, read_run, read_started
@@ -71,9 +70,7 @@ def score(folder: Path, config: ScoreConfig, *, name: str = "main", replace: boo
     scorer = _Scorer(survey, config, paths, machine, home)
     _score_missing(survey, home, scorer, track)
     places = {which: path.relative_to(folder).as_posix() for which, path in paths.items()}
-    # What was scored anew must not be taken for what a ranking was made of.
-    identity = run.outputs.get("identity") or uuid4().hex
-    return finish(home, run, n_objects=len(survey), machine=str(machine), networks=places, identity=identity)
+    return finish(home, run, n_objects=len(survey), machine=str(machine), networks=places)
 
 
 def _network_paths(folder: Path, config: ScoreConfig) -> dict[str, Path]:

@@ -1,0 +1,109 @@
+"""Say what the scores of other tables mean beside the others': forests, autoencoders. METHOD.md sect. 8."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from peculiar.reference import (
+    compare,
+    covariate_names,
+    covariates_of,
+    freeze,
+    read_reference,
+    refuse_unknown_columns,
+)
+from peculiar.run import Run, Track, begin, finish, quiet, read_run, read_started
+from peculiar.survey import Survey, Table
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelateConfig:
+    """What `relate` can be told."""
+
+    of: Annotated[str, "table with scores: features/NAME or forests/NAME"]
+    scores: Annotated[str, "name of the scores whose image measures objects are alike by"] = "main"
+    condition_on: Annotated[tuple[str, ...], "catalog columns to condition on; empty: measures of the image"] = ()
+    seed: Annotated[int, "seed of the reference sample"] = 0
+
+    def __post_init__(self) -> None:
+        """Check the table's name."""
+        kind, _, name = self.of.partition("/")
+        if kind not in ("features", "forests") or not name or "/" in name:
+            raise ValueError(f"of must be features/NAME or forests/NAME, got {self.of!r}")
+
+
+def relate(folder: Path, config: RelateConfig, *, name: str, replace: bool = False, track: Track = quiet) -> Run:
+    """Fill `rankings/<name>` of the atlas in `folder` with every form of another table's scores.
+
+    The scores are called after the table, as `score_forest_NAME`, so that several stand side by side; raw and relative
+    forms are those of `rank`, against a reference that is frozen the first time.
+
+    Raises
+    ------
+    FileNotFoundError
+        The table is not complete.
+    ValueError
+        The table has no score, or was made anew since.
+    """
+    home, source = folder / "rankings" / name, folder / config.of
+    made = read_run(source)
+    if made is None:
+        raise FileNotFoundError(f"{config.of} is not complete in {folder}; `peculiar status` says what is")
+    survey, table = Survey(folder / "survey" / "table.lance"), Table(source / "table.lance")
+    named = {each: f"{each}_{source.name}" for each in table.schema.names if each.startswith("score_")}
+    if not named:
+        raise ValueError(f"{config.of} has no score to relate; it has {', '.join(table.schema.names)}")
+    refuse_unknown_columns(survey, config.condition_on)
+    measures = Table(folder / "scores" / config.scores / "table.lance")
+    before = read_run(home) or read_started(home)
+    if before is not None and not replace and before.inputs["identity"] != made.identity:
+        raise ValueError(
+            f"{config.of} was made anew since {home} was; relate it again with --replace, or another --name"
+        )
+    inputs = {config.of: table.version, "identity": made.identity}
+    run = begin(home, "relate", config, inputs=inputs, replace=replace)
+    if not (home / "reference.json").exists():
+        with track("freezing the reference", None):
+            _freeze(table, measures, survey, config, named, home)
+    reference = read_reference(home)
+
+    def batches(done: Table) -> "Iterator[tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]]":
+        for batch in table.scan(["object_id", *named], batch_size=8_192, but_not=done):
+            covariates = covariates_of(_measures(measures, batch), survey, config.condition_on)
+            yield batch["object_id"].to_numpy(), _scores_of(batch, named), covariates
+
+    compare(home, reference, batches, len(table), raw=tuple(named.values()), metadata={}, track=track)
+    return finish(home, run, reference=reference.digest, n_objects=len(table))
+
+
+def _scores_of(rows: "pa.RecordBatch | pa.Table", named: dict[str, str]) -> "dict[str, np.ndarray]":
+    import numpy as np
+
+    return {ours: rows[theirs].to_numpy().astype(np.float64) for theirs, ours in named.items()}
+
+
+def _measures(measures: Table, rows: "pa.RecordBatch | pa.Table") -> "pa.Table":
+    from peculiar.scoring.measures import COVARIATES
+
+    return measures.take(rows["object_id"].to_numpy(), ["object_id", *COVARIATES])
+
+
+def _freeze(
+    table: Table, measures: Table, survey: Survey, config: RelateConfig, named: dict[str, str], home: Path
+) -> None:
+    from peculiar.scoring.conditional import N_REFERENCE
+
+    sample = table.take(table.sample(N_REFERENCE, seed=config.seed), ["object_id", *named])
+    everything = {ours: table.column(theirs) for theirs, ours in named.items()}
+    freeze(
+        home,
+        everything,
+        {"object_id": sample["object_id"].to_numpy(), **_scores_of(sample, named)},
+        covariates_of(_measures(measures, sample), survey, config.condition_on),
+        {"covariates": covariate_names(config.condition_on)},
+    )
