@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from peculiar.ranking import FIRST_SHOWN, Ranking
-from peculiar.run import Run, Track, begin, finish, quiet, read_run, read_started, recorded_config
+from peculiar.run import Run, Track, begin, finish, quiet, read_run, recorded_config
 from peculiar.stages.ingest import IngestConfig
+from peculiar.standing import Standing, standings
 from peculiar.survey import Survey, Table
 
 if TYPE_CHECKING:
@@ -24,16 +25,6 @@ log = logging.getLogger(__name__)
 PAPER_IMAGES = 50_000  # fewer do not feed the paper's networks; MEASURED.md: 500 images, no fine structure
 Preset = Literal["auto", "paper", "small"]
 ObjectIds = Sequence[int | str] | np.ndarray
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Standing:
-    """Where one stage's folder stands; behind: objects are to come; stale: what it read has changed."""
-
-    stage: str
-    folder: str
-    state: Literal["absent", "interrupted", "complete", "behind", "stale"]
-    detail: str = ""
 
 
 class Atlas:
@@ -293,60 +284,7 @@ class Atlas:
 
     def status(self) -> list[Standing]:
         """Where every stage stands."""
-        n_objects = len(self.survey)
-        found = [self._standing("ingest", "survey", f"{n_objects} objects, {len(self.quarantine)} in quarantine")]
-        for stage, parent in (
-            ("train-gan", "networks"),
-            ("score", "scores"),
-            ("rank", "rankings"),
-            ("release", "release"),
-        ):
-            homes = sorted(path for path in (self.folder / parent).glob("*") if path.is_dir())
-            found += [self._standing(stage, f"{parent}/{home.name}") for home in homes] or [
-                Standing(stage=stage, folder=parent, state="absent")
-            ]
-        return found
-
-    def _standing(self, stage: str, place: str, detail: str = "") -> Standing:
-        home = self.folder / place
-        run, started = read_run(home), read_started(home)
-        if run is None:
-            state: Literal["absent", "interrupted"] = "absent" if started is None else "interrupted"
-            return Standing(stage=stage if started is None else started.stage, folder=place, state=state, detail=detail)
-        changed = self._changed_input(run)
-        if changed:
-            return Standing(stage=run.stage, folder=place, state="stale", detail=changed)
-        if run.stage in ("score", "rank"):
-            n_done, n_objects = len(Table(home / "table.lance")), len(self.survey)
-            if n_done < n_objects:
-                detail = f"{n_objects - n_done} of {n_objects} objects to come"
-                return Standing(stage=run.stage, folder=place, state="behind", detail=detail)
-        return Standing(stage=run.stage, folder=place, state="complete", detail=detail or f"finished {run.finished}")
-
-    def _changed_input(self, run: Run) -> str:
-        """What the stage read, and is no longer what it was; empty if nothing."""
-        from peculiar.checkpoint import TrainingFolder, file_digest
-
-        if run.stage == "rank":
-            scored = read_run(self.folder / "scores" / run.config["scores"])
-            is_same = scored is None or scored.identity == run.inputs["identity"]
-            return "" if is_same else f"scores/{run.config['scores']} was replaced since"
-        if run.stage == "release":
-            released = Table(self.folder / "rankings" / run.config["ranking"] / "table.lance")
-            return "" if released.version == run.inputs["ranking"] else "the ranking has changed since"
-        if run.stage not in ("score", "train-encoder"):
-            return ""
-        for which in ("gan", "encoder"):
-            if which not in run.inputs:
-                continue
-            step = run.config["checkpoint"] if which == "gan" else 0
-            try:
-                path = TrainingFolder(self.folder / "networks" / run.config[which]).checkpoint_path(step)
-            except FileNotFoundError as error:
-                return str(error)
-            if file_digest(path) != run.inputs[which]:
-                return f"networks/{run.config[which]} was trained on since"
-        return ""
+        return standings(self.folder)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

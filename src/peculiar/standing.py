@@ -1,0 +1,100 @@
+"""Where every stage of an atlas stands: absent, interrupted, complete, behind or stale."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from peculiar.checkpoint import TrainingFolder, file_digest
+from peculiar.run import Run, read_run, read_started
+from peculiar.survey import Survey, Table
+
+# Folders of products, and the stage that first fills one; those of the first part are shown even where they are absent.
+MAIN_JOB = {"networks": "train-gan", "scores": "score", "rankings": "rank", "release": "release"}
+CHARACTERIZE = {"features": "features", "forests": "forest", "maps": "map", "clusters": "cluster"}
+# The folder whose objects a stage's table follows, by its config.
+FOLLOWED: dict[str, Callable[[dict[str, Any]], str]] = {
+    "score": lambda config: "survey",
+    "rank": lambda config: f"scores/{config['scores']}",
+    "relate": lambda config: config["of"],
+    "features": lambda config: "survey",
+    "forest": lambda config: f"features/{config['features']}",
+    "map": lambda config: f"scores/{config['ranking']}" if "pixels" in config["of"] else f"features/{config['of']}",
+    "cluster": lambda config: config["of"],
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Where one stage's folder stands; behind: objects are to come; stale: what it read has changed."""
+
+    stage: str
+    folder: str
+    state: Literal["absent", "interrupted", "complete", "behind", "stale"]
+    detail: str = ""
+
+
+def standings(folder: Path) -> list[Standing]:
+    """Every folder that a stage fills, in the order of the work."""
+    survey, quarantine = Survey(folder / "survey" / "table.lance"), Table(folder / "survey" / "quarantine.lance")
+    found = [_standing(folder, "ingest", "survey", f"{len(survey)} objects, {len(quarantine)} in quarantine")]
+    for parent, stage in {**MAIN_JOB, **CHARACTERIZE}.items():
+        homes = sorted(path for path in (folder / parent).glob("*") if path.is_dir())
+        found += [_standing(folder, stage, f"{parent}/{home.name}") for home in homes]
+        if not homes and parent in MAIN_JOB:
+            found.append(Standing(stage=stage, folder=parent, state="absent"))
+    return found
+
+
+def _standing(folder: Path, stage: str, place: str, detail: str = "") -> Standing:
+    home = folder / place
+    run, started = read_run(home), read_started(home)
+    if run is None:
+        state: Literal["absent", "interrupted"] = "absent" if started is None else "interrupted"
+        return Standing(stage=stage if started is None else started.stage, folder=place, state=state, detail=detail)
+    changed = _changed_input(folder, run)
+    if changed:
+        return Standing(stage=run.stage, folder=place, state="stale", detail=changed)
+    n_to_come, n_objects = _to_come(folder, home, run)
+    if n_to_come > 0:
+        detail = f"{n_to_come} of {n_objects} objects to come"
+        return Standing(stage=run.stage, folder=place, state="behind", detail=detail)
+    return Standing(stage=run.stage, folder=place, state="complete", detail=detail or f"finished {run.finished}")
+
+
+def _to_come(folder: Path, home: Path, run: Run) -> tuple[int, int]:
+    """Objects that the stage's table is to have and has not, and how many it is to have."""
+    if run.stage not in FOLLOWED:
+        return 0, 0
+    n_objects = _n_expected(folder, run)
+    return n_objects - len(Table(home / "table.lance")), n_objects
+
+
+def _n_expected(folder: Path, run: Run | None) -> int:
+    """Objects of the survey, but those that the stage, or one that it follows, had to leave out."""
+    if run is None or run.stage not in FOLLOWED:
+        return len(Table(folder / "survey" / "table.lance"))
+    n_left_out = sum(run.outputs.get(name, 0) for name in ("n_missing", "n_left_out"))
+    return _n_expected(folder, read_run(folder / FOLLOWED[run.stage](run.config))) - n_left_out
+
+
+def _changed_input(folder: Path, run: Run) -> str:
+    """What the stage read, and is no longer what it was; empty if nothing."""
+    if "identity" in run.inputs:
+        place = FOLLOWED[run.stage](run.config)
+        source = read_run(folder / place)
+        return "" if source is None or source.identity == run.inputs["identity"] else f"{place} was replaced since"
+    if run.stage == "release":
+        released = Table(folder / "rankings" / run.config["ranking"] / "table.lance")
+        return "" if released.version == run.inputs["ranking"] else "the ranking has changed since"
+    for which, digest in run.inputs.items():
+        if which not in ("gan", "encoder") or run.stage not in ("score", "train-encoder"):
+            continue
+        step = run.config["checkpoint"] if which == "gan" else 0
+        try:
+            path = TrainingFolder(folder / "networks" / run.config[which]).checkpoint_path(step)
+        except FileNotFoundError as error:
+            return str(error)
+        if file_digest(path) != digest:
+            return f"networks/{run.config[which]} was trained on since"
+    return ""
