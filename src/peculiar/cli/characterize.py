@@ -1,0 +1,1 @@
+"""Commands that turn a list of high scores into kinds of things."""

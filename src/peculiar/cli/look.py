@@ -1,0 +1,84 @@
+"""Commands that show what an atlas holds, and change nothing."""
+
+from typing import Annotated
+
+import typer
+
+from peculiar.cli.commands import FAILED, AtlasArgument, app, open_atlas
+from peculiar.cli.console import cell, console, escaped, print_top
+from peculiar.ranking import FIRST_SHOWN
+
+
+@app.command()
+def top(
+    atlas: AtlasArgument,
+    n: Annotated[int, typer.Option("-n", help="how many")] = 25,
+    by: Annotated[str, typer.Option(help="any score, measure or catalog column")] = FIRST_SHOWN,
+    ranking: Annotated[str, typer.Option(help="name of the ranking")] = "main",
+    figure: Annotated[bool, typer.Option("--figure", help="make the picture too, in figures/")] = False,
+) -> None:
+    """Show the most anomalous objects, ranked; --figure makes the picture."""
+    opened = open_atlas(atlas)
+    print_top(opened, n, by, ranking)
+    if figure:
+        from peculiar.run import atomic
+
+        path = opened.folder / "figures" / f"top-{n}-{by}{'' if ranking == 'main' else '-' + ranking}.png"
+        path.parent.mkdir(exist_ok=True)
+        with atomic(path) as partial:
+            opened.figure_top(n, by=by, ranking=ranking).savefig(partial, dpi=150)
+        console().print(f"figure: {path}")
+
+
+@app.command()
+def info(
+    atlas: AtlasArgument, name: Annotated[str, typer.Argument(metavar="OBJECT", help="object_id or source")]
+) -> None:
+    """Show all that the atlas has on one object: catalog, scores, rank; or why it is in quarantine."""
+    from rich.table import Table
+
+    shown = Table(show_header=False, box=None)
+    for key, value in open_atlas(atlas).info(name).items():
+        shown.add_row(key, cell(value))
+    console(is_error=False).print(shown)
+
+
+@app.command()
+def status(atlas: AtlasArgument) -> None:
+    """Show what is complete, interrupted, behind (objects to come) or stale (inputs changed)."""
+    from rich.table import Table
+
+    shown = Table("stage", "folder", "state", "detail")
+    color = {"complete": "green", "absent": "dim", "interrupted": "yellow", "behind": "yellow", "stale": "red"}
+    for each in open_atlas(atlas).status():
+        shown.add_row(each.stage, each.folder, f"[{color[each.state]}]{each.state}[/]", escaped(each.detail))
+    console(is_error=False).print(shown)
+
+
+@app.command()
+def check(atlas: AtlasArgument) -> None:
+    """Check that ids agree, that networks are those that scored, and that scores can be made again."""
+    findings = open_atlas(atlas).check()
+    for each in findings:
+        mark = "[green]right[/]" if each.is_right else "[red]wrong[/]"
+        console(is_error=False).print(f"{mark}  {escaped(each.question)}: {escaped(each.detail)}")
+    if not all(each.is_right for each in findings):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def quarantine(
+    atlas: AtlasArgument, n: Annotated[int, typer.Option("-n", help="how many to show; 0 for all")] = 50
+) -> None:
+    """Show what could not be read, and why."""
+    from rich.table import Table
+
+    table = open_atlas(atlas).quarantine
+    shown, count = Table("source", "rule", "value", "reason"), 0
+    for batch in table.scan(["source", "rule", "value", "reason"]):
+        for row in batch.to_pylist():
+            count += 1
+            if not n or count <= n:
+                shown.add_row(*map(escaped, row.values()))
+    console(is_error=False).print(shown)
+    console(is_error=False).print(f"{count} in quarantine")
