@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from peculiar.feature_set import FeatureSet
 from peculiar.ranking import FIRST_SHOWN, Ranking
 from peculiar.run import Run, Track, begin, finish, quiet, read_run, recorded_config
 from peculiar.stages.ingest import IngestConfig
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from matplotlib.figure import Figure
 
+    from peculiar.similar import Similar
     from peculiar.stages.check import Finding
 
 log = logging.getLogger(__name__)
 PAPER_IMAGES = 50_000  # fewer do not feed the paper's networks; MEASURED.md: 500 images, no fine structure
 Preset = Literal["auto", "paper", "small"]
+_AUTOENCODED: tuple[Literal["residual", "image"], ...] = ("residual", "image")
 ObjectIds = Sequence[int | str] | np.ndarray
 
 
@@ -46,6 +49,7 @@ class Atlas:
 
     def __init__(self, folder: str | Path, *, track: Track = quiet) -> None:
         self.folder, self.track = Path(folder), track
+        self._open_for_search: dict[tuple[str, int], Similar] = {}
 
     def __repr__(self) -> str:
         return f"Atlas({str(self.folder)!r}, {len(self.survey)} objects)"
@@ -150,6 +154,125 @@ class Atlas:
         self.rank(**seeded)
         self.release()
         return finish(self.folder, run, n_objects=len(self.survey), n_quarantined=len(self.quarantine))
+
+    # Kinds of things: features, forests, neighbors, maps.
+
+    def train_autoencoder(
+        self,
+        *,
+        of: Literal["residual", "image"] = "residual",
+        preset: Preset | None = None,
+        name: str | None = None,
+        replace: bool = False,
+        **options: Any,
+    ) -> Run:
+        """Train an autoencoder of residuals, or of images. See `TrainAutoencoderConfig` for options."""
+        from peculiar.stages.train_autoencoder import PRESETS, train_autoencoder
+
+        name = name or f"autoencoder-{of}"
+        home = self.folder / "networks" / name
+        options = {"of": of, **options}
+        config = self._config(
+            home, self._preset(home, PRESETS, preset, options), options, replace or preset is not None
+        )
+        return train_autoencoder(self.folder, config, name=name, replace=replace, track=self.track)
+
+    def make_features(self, name: str, *, replace: bool = False, **options: Any) -> Run:
+        """Fill the feature set `features/<name>`. See `FeaturesConfig` for options.
+
+        Without options "residual" and "image" are made by the autoencoders of these names, "critic" by the critic.
+        """
+        from peculiar.stages.features import FeaturesConfig, make_features
+
+        own: dict[str, Any] = {"source": "critic"} if name == "critic" else {"network": f"autoencoder-{name}"}
+        home = self.folder / "features" / name
+        config = self._config(home, dataclasses.replace(FeaturesConfig(), **own), options, replace)
+        return make_features(self.folder, config, name=name, replace=replace, track=self.track)
+
+    def grow_forest(self, name: str = "residual", *, replace: bool = False, **options: Any) -> Run:
+        """Grow an extended isolation forest on the feature set of its name, or on `features`. See `ForestConfig`."""
+        from peculiar.stages.forest import ForestConfig, grow_forest
+
+        config = self._config(self.folder / "forests" / name, ForestConfig(features=name), options, replace)
+        return grow_forest(self.folder, config, name=name, replace=replace, track=self.track)
+
+    def relate(self, of: str, *, name: str | None = None, replace: bool = False, **options: Any) -> Run:
+        """Give the scores of `of`, "features/NAME" or "forests/NAME", their relative forms in every ranking."""
+        from peculiar.stages.relate import RelateConfig, relate
+
+        name = name or of.replace("/", "-")
+        config = self._config(self.folder / "rankings" / name, RelateConfig(of=of), options, replace)
+        return relate(self.folder, config, name=name, replace=replace, track=self.track)
+
+    def features(self, name: str = "residual") -> FeatureSet:
+        """A complete feature set: vectors by object_id."""
+        return FeatureSet(self.folder, name)
+
+    def similar(
+        self,
+        objects: ObjectIds | int | str,
+        n: int = 24,
+        *,
+        features: str = "residual",
+        is_farthest: bool = False,
+    ) -> "astropy.table.Table":
+        """The `n` objects most similar to one object or to a group, or least, as a table of object_id and distance."""
+        import pyarrow as pa
+
+        named = [objects] if isinstance(objects, int | str | np.integer) else objects
+        ids, distances = self._searched(features).to(self.object_ids(named), n, is_farthest=is_farthest)
+        return _astropy(pa.table({"object_id": ids, "distance": distances}))
+
+    def _searched(self, features: str) -> "Similar":
+        """A feature set opened for search, kept open for the next question while its table is the same."""
+        from peculiar.similar import Similar
+
+        key = (features, self.features(features).table.version)
+        if key not in self._open_for_search:
+            self._open_for_search = {key: Similar(self.folder, features)}
+        return self._open_for_search[key]
+
+    def make_map(self, name: str, *, replace: bool = False, **options: Any) -> Run:
+        """Lay objects out in two dimensions: `maps/<name>`, of the feature set `of` (its name). See `MapConfig`."""
+        from peculiar.stages.map import MapConfig, make_map
+
+        config = self._config(self.folder / "maps" / name, MapConfig(of=name), options, replace)
+        return make_map(self.folder, config, name=name, replace=replace, track=self.track)
+
+    def card(self, name: int | str, **options: Any) -> Path:
+        """The evidence on one object, as a page and a picture in `cards/`. Options are those of `make_card`."""
+        from peculiar.stages.card import make_card
+
+        return make_card(self.folder, self.survey.find(name), **options)
+
+    def portray(self, *, name: str = "main", **options: Any) -> Run:
+        """Draw maps, galleries, histograms and what autoencoders keep; one page in `portraits/<name>`."""
+        from peculiar.stages.portray import PortrayConfig, portray
+
+        return portray(self.folder, PortrayConfig(**options), name=name, replace=True, track=self.track)
+
+    def characterize(self, *, preset: Preset | None = None, **options: Any) -> Run:
+        """Turn a list of high scores into kinds of things; whatever is complete already is left as it is.
+
+        Autoencoders of residuals and of images, their features and the critic's, a forest on the residuals' features,
+        the four maps of the paper's Fig. 6, and a page of pictures. Options are `seed` and `device` of all stages.
+        """
+        device = {name: options[name] for name in ("device",) if name in options}
+        seed = {name: options[name] for name in ("seed",) if name in options}
+        if options.keys() - {"device", "seed"}:
+            raise TypeError(f"no option {sorted(options.keys() - {'device', 'seed'})[0]!r}; there are device, seed")
+        for of in _AUTOENCODED:
+            self.train_autoencoder(
+                of=of, preset=self._unless_begun(f"autoencoder-{of}", preset or "auto"), **device, **seed
+            )
+            self.make_features(of, **device)
+            self.relate(f"features/{of}")
+        self.make_features("critic", **device)
+        self.grow_forest("residual", **seed)
+        self.relate("forests/residual")
+        for name in ("pixels", "residual-pixels", *_AUTOENCODED):
+            self.make_map(name, **seed)
+        return self.portray(**seed)
 
     def choose_preset(self, preset: Preset, device: str = "auto") -> Literal["paper", "small"]:
         """The preset that "auto" stands for here: the paper's where there is an accelerator and enough images."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from peculiar.checkpoint import load_pinned
 from peculiar.run import Run, read_run
 from peculiar.survey import Table
 
@@ -58,6 +59,29 @@ class FeatureSet:
         """Vectors of these objects, float32 (n, n_features), in the order asked for."""
         column = self.table.take(object_ids, ["vector"])["vector"].combine_chunks()
         return vectors_of(column).reshape(len(object_ids), self.n_features)
+
+    def decoded(self, object_ids: np.ndarray) -> np.ndarray:
+        """What the autoencoder gives back of these objects' vectors, uint8 (n, height, width, channels).
+
+        Raises
+        ------
+        ValueError
+            No autoencoder made the set, or its file has changed since.
+        """
+        if self.run.outputs["kind"] != "autoencoder":
+            raise ValueError(f"features/{self.name} was made by {self.run.outputs['kind']}; only autoencoders decode")
+        from peculiar import engine
+
+        engine.tune()
+        import torch
+
+        from peculiar.networks.autoencoder import Autoencoder
+        from peculiar.sky.pixels import to_stored
+
+        made_by = self.run.outputs["provenance"]
+        network = load_pinned(self.folder / made_by["network"], made_by["digest"], "autoencoder", Autoencoder)
+        with torch.no_grad():
+            return to_stored(network.decode(torch.tensor(self.take(object_ids))).numpy())
 
 
 def vectors_of(column: object) -> np.ndarray:

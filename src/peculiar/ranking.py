@@ -144,20 +144,10 @@ def reconstruct(
     folder: Path, scored: Run, facts: Table, object_ids: np.ndarray, device: str = "auto"
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Ids and reconstructions, a batch at a time, by the very generator that the scores were made with."""
-    from peculiar import engine
-
-    engine.tune()
-    from peculiar.networks.gan import Generator
-
-    path = folder / scored.outputs["networks"]["gan"]
-    generator = load_pinned(path, scored.inputs["gan"], "generator", Generator)
-    machine = engine.machine(device)
-    machine.place(generator)
+    make = _reconstructions_by(folder, scored, facts, device)
     for start in range(0, len(object_ids), MAKE_AT_ONCE):
         part = object_ids[start : start + MAKE_AT_ONCE]
-        latent = facts.take(part, ["latent"])["latent"].combine_chunks()
-        flat = latent.flatten().to_numpy(zero_copy_only=False)
-        yield part, machine.reconstruct(generator, flat.reshape(len(part), -1))
+        yield part, make(part)
 
 
 def residuals_by(
@@ -167,6 +157,16 @@ def residuals_by(
 
     The generator is opened once, and is the very one that the scores were made with; nothing is read ahead or kept.
     """
+    make = _reconstructions_by(folder, scored, facts, device)
+
+    def residuals(object_ids: np.ndarray, images: np.ndarray) -> np.ndarray:
+        return np.abs(images.astype(np.int16) - make(object_ids)).astype(np.uint8)
+
+    return residuals
+
+
+def _reconstructions_by(folder: Path, scored: Run, facts: Table, device: str) -> Callable[[np.ndarray], np.ndarray]:
+    """A function of ids that gives reconstructions, uint8 (n, height, width, channels), from stored latents."""
     from peculiar import engine
 
     engine.tune()
@@ -177,10 +177,9 @@ def residuals_by(
     machine = engine.machine(device)
     machine.place(generator)
 
-    def residuals(object_ids: np.ndarray, images: np.ndarray) -> np.ndarray:
+    def make(object_ids: np.ndarray) -> np.ndarray:
         latent = facts.take(object_ids, ["latent"])["latent"].combine_chunks()
         flat = latent.flatten().to_numpy(zero_copy_only=False)
-        made = machine.reconstruct(generator, flat.reshape(len(object_ids), -1))
-        return np.abs(images.astype(np.int16) - made).astype(np.uint8)
+        return machine.reconstruct(generator, flat.reshape(len(object_ids), -1))
 
-    return residuals
+    return make

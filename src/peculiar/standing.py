@@ -19,7 +19,9 @@ FOLLOWED: dict[str, Callable[[dict[str, Any]], str]] = {
     "relate": lambda config: config["of"],
     "features": lambda config: "survey",
     "forest": lambda config: f"features/{config['features']}",
-    "map": lambda config: f"scores/{config['ranking']}" if "pixels" in config["of"] else f"features/{config['of']}",
+    "map": lambda config: {"pixels": "survey", "residual-pixels": f"scores/{config['ranking']}"}.get(
+        config["of"], f"features/{config['of']}"
+    ),
     "cluster": lambda config: config["of"],
 }
 
@@ -74,7 +76,7 @@ def _n_expected(folder: Path, run: Run | None) -> int:
     """Objects of the survey, but those that the stage, or one that it follows, had to leave out."""
     if run is None or run.stage not in FOLLOWED:
         return len(Table(folder / "survey" / "table.lance"))
-    n_left_out = sum(run.outputs.get(name, 0) for name in ("n_missing", "n_left_out"))
+    n_left_out = sum(run.outputs.get(name, 0) for name in ("n_missing", "n_without_vector"))
     return _n_expected(folder, read_run(folder / FOLLOWED[run.stage](run.config))) - n_left_out
 
 

@@ -7,7 +7,11 @@ from typing import Annotated
 import typer
 
 from peculiar import __version__
-from peculiar.cli import job, look, characterize  # noqa: F401, I001  (commands, in the order of the help)
+
+# isort: off
+from peculiar.cli import job, look, characterize  # noqa: F401  (they register their commands, in this order)
+
+# isort: on
 from peculiar.cli.commands import FAILED, app
 from peculiar.cli.console import LogHandler, console, escaped
 

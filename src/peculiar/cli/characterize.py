@@ -1,1 +1,172 @@
 """Commands that turn a list of high scores into kinds of things."""
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from peculiar.cli.commands import (
+    PRESET,
+    REPLACE,
+    AtlasArgument,
+    NameOption,
+    add_command,
+    app,
+    calls,
+    open_atlas,
+    presets_text,
+    say_done,
+)
+from peculiar.cli.console import console, print_table
+from peculiar.stages.features import FeaturesConfig
+from peculiar.stages.forest import ForestConfig
+from peculiar.stages.map import MapConfig
+from peculiar.stages.portray import PortrayConfig
+from peculiar.stages.relate import RelateConfig
+from peculiar.stages.train_autoencoder import PRESETS as AUTOENCODER_PRESETS
+from peculiar.stages.train_autoencoder import TrainAutoencoderConfig
+
+if TYPE_CHECKING:
+    from peculiar.atlas import Atlas
+
+NAME = ("name", NameOption, "residual")
+
+
+@app.command()
+def characterize(
+    atlas: AtlasArgument,
+    preset: Annotated[
+        Literal["auto", "paper", "small"] | None,
+        typer.Option(help="size of the autoencoders; auto picks by device and number of images [auto]"),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="seed of everything random [0]", show_default=False)] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps [auto]", show_default=False)] = None,
+) -> None:
+    """Turn the ranking into kinds of things: autoencoders, features, a forest, maps, and a page of pictures.
+
+    Interrupted, the same command goes on where it stopped. Then: peculiar similar ATLAS OBJECT, peculiar card ATLAS
+    OBJECT, peculiar top ATLAS --by score_forest_residual_conditional."""
+    given = {key: value for key, value in (("seed", seed), ("device", device)) if value is not None}
+    run = open_atlas(atlas).characterize(preset=preset, **given)
+    console().print(f"page: {atlas / run.outputs['page']}")
+
+
+def _with_scores(method: str, parent: str) -> Any:
+    """Fill a table with scores, and give them their relative forms."""
+
+    def act(atlas: "Atlas", *, name: str, **given: Any) -> None:
+        run = getattr(atlas, method)(name, **given)
+        say_done(run, objects=run.outputs["n_objects"])
+        if any(each.startswith("score_") for each in _columns(atlas, f"{parent}/{name}")):
+            related = atlas.relate(f"{parent}/{name}", replace=given.get("replace", False))
+            say_done(related, objects=related.outputs["n_objects"], reference=related.outputs["reference"])
+
+    return act
+
+
+def _columns(atlas: "Atlas", place: str) -> list[str]:
+    from peculiar.survey import Table
+
+    names: list[str] = Table(atlas.folder / place / "table.lance").schema.names
+    return names
+
+
+add_command(
+    "train-autoencoder",
+    TrainAutoencoderConfig,
+    """Train the autoencoder of residuals, or of images (--of image), or go on.
+
+    Its features say what kind of thing a high score is."""
+    + presets_text(AUTOENCODER_PRESETS),
+    calls("train_autoencoder", step="step", on="machine"),
+    ("name", Annotated[str | None, typer.Option("--name", help="name of its folder [autoencoder-OF]")], None),
+    PRESET,
+    REPLACE,
+)
+add_command(
+    "features",
+    FeaturesConfig,
+    """Make a named vector of every object: --name residual or image by the autoencoder of that name, critic by the
+    critic, any other from a --table of your own (--source table).
+
+    An autoencoder's score stands in every ranking then, as score_autoencoder_NAME.""",
+    _with_scores("make_features", "features"),
+    NAME,
+    REPLACE,
+)
+add_command(
+    "forest",
+    ForestConfig,
+    """Grow an extended isolation forest on a feature set, and score every object.
+
+    The score stands in every ranking then, as score_forest_NAME.""",
+    _with_scores("grow_forest", "forests"),
+    NAME,
+    REPLACE,
+)
+add_command(
+    "relate",
+    RelateConfig,
+    """Compare the scores of a table of features or of a forest with a frozen reference, as rank does.
+
+    features and forest do it by themselves; this is for other covariates (--condition-on).""",
+    lambda atlas, *, of, **given: say_done(run := atlas.relate(of, **given), objects=run.outputs["n_objects"]),
+    ("name", Annotated[str | None, typer.Option("--name", help="name of the result's folder [after the table]")], None),
+    REPLACE,
+)
+add_command(
+    "map",
+    MapConfig,
+    """Lay objects out in two dimensions, alike beside alike: a feature set, pixels or residual-pixels.
+
+    Without --of the map is of the feature set of its --name. New objects are placed and move nothing.""",
+    lambda atlas, *, name, **given: say_done(run := atlas.make_map(name, **given), objects=run.outputs["n_objects"]),
+    NAME,
+    REPLACE,
+)
+
+
+@app.command()
+def similar(
+    atlas: AtlasArgument,
+    objects: Annotated[list[str], typer.Argument(metavar="OBJECT...", help="object_id or source; several: a group")],
+    n: Annotated[int, typer.Option("-n", help="how many")] = 24,
+    features: Annotated[str, typer.Option(help="name of the feature set")] = "residual",
+    farthest: Annotated[bool, typer.Option("--farthest", help="the least similar instead")] = False,
+    figure: Annotated[bool, typer.Option("--figure", help="make the picture too, in figures/")] = False,
+) -> None:
+    """Show the objects most similar to one object, or to a group; --farthest: the least."""
+    opened = open_atlas(atlas)
+    found = opened.similar(objects, n, features=features, is_farthest=farthest)
+    kind = "least" if farthest else "most"
+    print_table(found, f"{kind} similar to {', '.join(objects[:3])}{' ...' if len(objects) > 3 else ''} in {features}")
+    if figure:
+        from peculiar.figures import figure_images
+        from peculiar.run import atomic
+
+        ids = [*opened.object_ids(objects), *found["object_id"]]
+        path = opened.folder / "figures" / f"similar-{ids[0]}-{features}{'-farthest' if farthest else ''}.png"
+        path.parent.mkdir(exist_ok=True)
+        heading = f"the object asked for, and the {kind} similar"
+        with atomic(path) as partial:
+            figure_images(opened.images(ids), heading=heading).savefig(partial, dpi=150)
+        console().print(f"figure: {path}")
+
+
+@app.command()
+def card(
+    atlas: AtlasArgument,
+    name: Annotated[str, typer.Argument(metavar="OBJECT", help="object_id or source")],
+    features: Annotated[str, typer.Option(help="feature set of the neighbors; empty: the only one, or residual")] = "",
+    map_name: Annotated[str, typer.Option("--map", help="map to show it on; empty: the only one, or residual")] = "",
+) -> None:
+    """Gather the evidence on one object: images, where its score arises, neighbors, place on the map, catalog row."""
+    opened = open_atlas(atlas)
+    console().print(f"card: {opened.card(name, features=features, map=map_name)}")
+
+
+add_command(
+    "portray",
+    PortrayConfig,
+    """Draw what characterizing found: maps, galleries, histograms, what the autoencoders keep; one page of all.""",
+    lambda atlas, **given: console().print(f"page: {atlas.folder / atlas.portray(**given).outputs['page']}"),
+)

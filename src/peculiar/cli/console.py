@@ -114,3 +114,15 @@ def print_top(atlas: "Atlas", n: int, by: str, ranking: str = "main") -> None:
     for row in found:
         shown.add_row(*(cell(row[name]) for name in columns))
     console(is_error=False).print(shown)
+
+
+def print_table(found: Any, title: str) -> None:
+    """A small table of numbers, an astropy one, under a title."""
+    from rich.table import Table
+
+    shown = Table(title=title, title_justify="left")
+    for name in found.colnames:
+        shown.add_column(name, justify="right", no_wrap=True)
+    for row in found:
+        shown.add_row(*(cell(value) for value in row))
+    console(is_error=False).print(shown)

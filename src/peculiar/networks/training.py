@@ -6,7 +6,7 @@ that goes on from a checkpoint takes the identical trajectory.
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -175,15 +175,13 @@ class GanTraining:
     def tensors(self) -> dict[str, Tensor]:
         """Both networks, the average, and Adam's moments."""
         networks = {"generator": self.generator, "critic": self.critic, "average": self.average}
-        moments = _moment_tensors(self.optimizers, networks)
-        return {**_network_tensors(networks), **moments, "last_penalty": self.last_penalty}
+        return {**state_of(networks, self.optimizers), "last_penalty": self.last_penalty}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Go on from `tensors`."""
         self.last_penalty = tensors["last_penalty"].to(self.device)
         networks = {"generator": self.generator, "critic": self.critic, "average": self.average}
-        _restore_networks(networks, tensors)
-        _restore_moments(self.optimizers, networks, tensors)
+        restore_state(networks, self.optimizers, tensors)
 
 
 class EncoderTraining:
@@ -206,14 +204,24 @@ class EncoderTraining:
 
     def tensors(self) -> dict[str, Tensor]:
         """The encoder and Adam's moments."""
-        networks: dict[str, nn.Module] = {"encoder": self.encoder}
-        return _network_tensors(networks) | _moment_tensors(self.optimizers, networks)
+        return state_of({"encoder": self.encoder}, self.optimizers)
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Go on from `tensors`."""
-        networks: dict[str, nn.Module] = {"encoder": self.encoder}
-        _restore_networks(networks, tensors)
-        _restore_moments(self.optimizers, networks, tensors)
+        restore_state({"encoder": self.encoder}, self.optimizers, tensors)
+
+
+def state_of(networks: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """Weights of networks, and the moments of the Adam that trains them, by name."""
+    return _network_tensors(networks) | _moment_tensors(optimizers, networks)
+
+
+def restore_state(
+    networks: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer], tensors: dict[str, Tensor]
+) -> None:
+    """Take up what `state_of` gave."""
+    _restore_networks(networks, tensors)
+    _restore_moments(optimizers, networks, tensors)
 
 
 def _adam(network: nn.Module, learning_rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
@@ -230,7 +238,7 @@ def _mixed(seed: int, number: int) -> int:
     return (seed * 6364136223846793005 + number) % 2**63
 
 
-def _network_tensors(networks: dict[str, nn.Module]) -> dict[str, Tensor]:
+def _network_tensors(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     return {
         f"{which}.{name}": tensor
         for which, network in networks.items()
@@ -238,14 +246,16 @@ def _network_tensors(networks: dict[str, nn.Module]) -> dict[str, Tensor]:
     }
 
 
-def _restore_networks(networks: dict[str, nn.Module], tensors: dict[str, Tensor]) -> None:
+def _restore_networks(networks: Mapping[str, nn.Module], tensors: dict[str, Tensor]) -> None:
     for which, network in networks.items():
         prefix = f"{which}."
         state = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
         network.load_state_dict(state)
 
 
-def _moment_tensors(optimizers: dict[str, torch.optim.Adam], networks: dict[str, nn.Module]) -> dict[str, Tensor]:
+def _moment_tensors(
+    optimizers: Mapping[str, torch.optim.Optimizer], networks: Mapping[str, nn.Module]
+) -> dict[str, Tensor]:
     found = {}
     for which, optimizer in optimizers.items():
         for name, parameter in networks[which].named_parameters():
@@ -255,7 +265,7 @@ def _moment_tensors(optimizers: dict[str, torch.optim.Adam], networks: dict[str,
 
 
 def _restore_moments(
-    optimizers: dict[str, torch.optim.Adam], networks: dict[str, nn.Module], tensors: dict[str, Tensor]
+    optimizers: Mapping[str, torch.optim.Optimizer], networks: Mapping[str, nn.Module], tensors: dict[str, Tensor]
 ) -> None:
     for which, optimizer in optimizers.items():
         for name, parameter in networks[which].named_parameters():

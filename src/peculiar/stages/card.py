@@ -1,0 +1,283 @@
+"""Lay out the evidence on one object: where its scores arise, what is like it, where it stands, what is known of it."""
+
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from peculiar.checkpoint import load_pinned
+from peculiar.feature_set import FeatureSet, feature_sets
+from peculiar.ranking import FIRST_SHOWN, Ranking
+from peculiar.run import atomic, read_run
+from peculiar.similar import Similar
+from peculiar.survey import Table, hashed
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+N_BACKGROUND = 20_000  # objects drawn on the map
+TYPICAL_PERCENTILE = 50.0  # of score_anom: an object below it is called typical
+SCAN_ROWS = 65_536
+
+
+def make_card(
+    folder: Path, object_id: int, *, ranking: str = "main", features: str = "", map: str = "", n: int = 6
+) -> Path:
+    """The evidence on one object as a page, `cards/<object_id>.html`, which is returned, and its picture, `.png`.
+
+    Both are written anew each time. Scores are taken apart at the stored latent, by the very networks that made them.
+    A part that the atlas does not have is left out.
+
+    Parameters
+    ----------
+    object_id
+        Of a ranked object.
+    ranking
+        Whose scores are shown.
+    features
+        The feature set that says which objects are like it: the n nearest of all, and the n nearest of the typical,
+        those in the half of the reference with the lowest score_anom. Empty: "residual", or the only one.
+    map
+        The map that its place is shown on. Empty: "residual", or the only one.
+    n
+        Objects of each kind.
+
+    Raises
+    ------
+    KeyError
+        The object is not in the ranking.
+    FileNotFoundError
+        The ranking, or the feature set or map that was named, is not complete.
+    ValueError
+        There are several feature sets or maps and none was named, or the networks' file has changed.
+    """
+    from peculiar.figures.card import figure_card
+
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    opened = Ranking(folder, ranking)
+    rows = opened.rows(np.array([object_id], np.int64))
+    features = _chosen("features", features, feature_sets(folder))
+    map = _chosen("map", map, sorted(path.parent.name for path in (folder / "maps").glob("*/run.json")))
+    alike = _alike(opened, object_id, features, n) if features else []
+    card = _card(opened, object_id, rows, alike, map)
+    home = folder / "cards"
+    home.mkdir(parents=True, exist_ok=True)
+    with atomic(home / f"{object_id}.png") as partial:
+        figure_card(card).savefig(partial, dpi=150)
+    with atomic(home / f"{object_id}.html") as partial:
+        _write_page(partial, home / f"{object_id}.png", opened, rows, alike)
+    return home / f"{object_id}.html"
+
+
+def _chosen(argument: str, given: str, there: list[str]) -> str:
+    """The name given, or "residual", or that of the only one there is; empty where there is none."""
+    if not given and "residual" in there:
+        return "residual"
+    if not given and len(there) > 1:
+        raise ValueError(f"{argument} must be named where there are several; there are {', '.join(there)}")
+    return given or "".join(there)
+
+
+# What is like it.
+
+
+@dataclass(frozen=True)
+class _Alike:
+    """Other objects, the nearest first, and what they are to the one that the card is of."""
+
+    heading: str
+    object_id: np.ndarray
+    distance: np.ndarray
+
+
+def _alike(opened: Ranking, object_id: int, features: str, n: int) -> list[_Alike]:
+    """The nearest objects, and the nearest typical ones; none where the object has no vector."""
+    vector = FeatureSet(opened.folder, features).table.take([object_id], ["vector"], is_complete=False)["vector"]
+    if not vector[0].is_valid or not np.isfinite(vector[0].as_py()).all():
+        return []
+    similar = Similar(opened.folder, features)
+    typical = opened.object_ids[opened.column("score_anom_percentile") <= TYPICAL_PERCENTILE]
+    return [
+        _Alike(f"Most like it in features {features}", *similar.to([object_id], n)),
+        _Alike(
+            f"Typical ones most like it in features {features}: of the half with the lowest score_anom",
+            *_nearest_of(similar, object_id, typical, n),
+        ),
+    ]
+
+
+def _nearest_of(similar: Similar, object_id: int, among: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ids and distances of the n nearest that are `among` these: more and more are asked for until there are enough."""
+    n_asked = 4 * n
+    while True:
+        ids, distances = similar.to([object_id], n_asked)
+        is_one = np.isin(ids, among)
+        if is_one.sum() >= n or len(ids) < n_asked:
+            return ids[is_one][:n], distances[is_one][:n]
+        n_asked *= 4
+
+
+# The picture.
+
+
+def _card(opened: Ranking, object_id: int, rows: "pa.Table", alike: list[_Alike], map: str) -> Any:
+    from peculiar.figures.card import Card
+    from peculiar.scoring.attribution import at_pixels, largest_shares
+
+    form = opened.survey.form
+    image = opened.survey.images([object_id])
+    generated, pixels, bands, places, channels = _attributed(opened, object_id, image)
+    names = form.bands if len(form.bands) == form.channels else _band_names(form.channels)
+    row = rows.to_pylist()[0]
+    place, background = _places(opened.folder, map, object_id) if map else (None, None)
+    galleries = {
+        each.heading: (opened.survey.images(each.object_id), _captions(each)) for each in alike if len(each.object_id)
+    }
+    return Card(
+        heading=str(object_id),
+        subheading=_subheading(row, opened),
+        image=image[0],
+        reconstruction=generated,
+        residual=np.abs(image[0].astype(np.int16) - generated).astype(np.uint8),
+        gen_map=pixels,
+        disc_map=at_pixels(places, form.size),
+        bands=dict(zip(names, bands.tolist(), strict=True)),
+        critic_channels=largest_shares(channels),
+        scores=_scores(opened, row),
+        place=place,
+        background=background,
+        galleries=galleries,
+        row={name: _shown(value) for name, value in row.items() if not name.startswith("score_")},
+    )
+
+
+def _attributed(opened: Ranking, object_id: int, image: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The reconstruction as stored, and what each pixel, band, place and channel adds to the scores."""
+    from peculiar import engine
+
+    engine.tune()
+    import torch
+
+    from peculiar.networks.gan import Critic, Generator
+    from peculiar.scoring.attribution import attribute
+    from peculiar.scoring.reconstruction import in_batches
+    from peculiar.sky.pixels import to_stored
+
+    path, digest = opened.folder / opened.scored.outputs["networks"]["gan"], opened.scored.inputs["gan"]
+    generator = load_pinned(path, digest, "generator", Generator)
+    critic = load_pinned(path, digest, "critic", Critic)
+    machine = engine.machine()
+    for network in (generator, critic):
+        machine.place(network)
+    latent = np.array(opened.facts.take([object_id], ["latent"])["latent"].to_pylist(), np.float32)
+
+    @torch.no_grad()
+    def parts(images: torch.Tensor, at: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        generated = generator(at)
+        return generated, *attribute(images, critic.features(images), generated, critic.features)
+
+    found = in_batches(parts, machine.tensor(image), torch.from_numpy(latent).to(machine.device))
+    generated, *rest = (each.cpu().numpy() for each in found)
+    return to_stored(generated)[0], *(each[0] for each in rest)
+
+
+def _band_names(n_channels: int) -> tuple[str, ...]:
+    return ("red", "green", "blue") if n_channels == 3 else tuple(f"channel {each}" for each in range(n_channels))
+
+
+def _scores(opened: Ranking, row: dict[str, Any]) -> dict[str, tuple[float, float]]:
+    """Value and percentile of every score: of the reference where it has that form, and of all for the first shown."""
+    values = opened.column(FIRST_SHOWN)
+    first = float(row[FIRST_SHOWN])
+    below = 100 * float((values < first).mean()) if np.isfinite(first) else np.nan
+    found = {FIRST_SHOWN: (first, below)}
+    for name, percentile in row.items():
+        score = name.removesuffix("_percentile")
+        if score != name and score in row and percentile is not None and row[score] is not None:
+            found[score] = (float(row[score]), float(percentile))
+    return found
+
+
+def _places(folder: Path, map: str, object_id: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The object's place on a map, and those of a sample of all; nothing where it is not on it."""
+    if read_run(folder / "maps" / map) is None:
+        raise FileNotFoundError(f'maps/{map} is not complete in {folder}; run "peculiar map" first')
+    table, names = Table(folder / "maps" / map / "table.lance"), ["map_x", "map_y"]
+    mine = table.take([object_id], names, is_complete=False)
+    if not mine["map_x"][0].is_valid:
+        return None, None
+    place = np.array([mine[name][0].as_py() for name in names], np.float64)
+    share = min(1.0, N_BACKGROUND / len(table))
+    kept = []
+    for batch in table.scan(["object_id", *names], batch_size=SCAN_ROWS):
+        is_kept = hashed(batch["object_id"].to_numpy(), 6) <= share * (2**64 - 1)
+        kept.append(np.stack([batch[name].to_numpy()[is_kept] for name in names], axis=1))
+    return place, np.concatenate(kept).astype(np.float64)
+
+
+def _captions(alike: _Alike) -> list[str]:
+    return [f"{each}\n{far:.3g}" for each, far in zip(alike.object_id, alike.distance, strict=True)]
+
+
+def _subheading(row: dict[str, Any], opened: Ranking) -> str:
+    place = "" if row["ra"] is None or row["dec"] is None else f"   ra {row['ra']:.6f}  dec {row['dec']:+.6f}"
+    return f"{row['source']}{place}   {opened.home.parent.parent.resolve().name}, ranking {opened.home.name}"
+
+
+def _shown(value: object) -> str:
+    if value is None or value != value:
+        return "none"
+    return f"{value:.9g}" if isinstance(value, float) else str(value)  # all of a float32; 4 milliarcsec of an ra
+
+
+# The page.
+
+
+def _write_page(path: Path, picture: Path, opened: Ranking, rows: "pa.Table", alike: list[_Alike]) -> None:
+    """The picture, the same as tables, and links to viewers of the sky."""
+    from peculiar.catalog.columns import describe
+    from peculiar.catalog.viewers import sky_viewers
+    from peculiar.io import pages
+
+    row = rows.to_pylist()[0]
+    notes = {field.name: field.metadata or {} for field in describe(rows).schema}
+    columns = [
+        [name, _shown(row[name]), *(note.get(key, b"").decode() for key in (b"unit", b"description"))]
+        for name, note in notes.items()
+    ]
+    like = [
+        [each.heading, *pair]
+        for each in alike
+        for pair in zip(each.object_id.tolist(), each.distance.tolist(), strict=True)
+    ]
+    sections: list[pages.Section] = [
+        pages.Picture(
+            path=picture,
+            alt=f"image, reconstruction, residual and scores of object {row['object_id']}",
+            caption=f"Percentiles are among the reference, that of {FIRST_SHOWN} among all that are ranked. Distances "
+            "are Euclidean, between standardized features.",
+        ),
+        pages.Table(columns=["column", "value", "unit", "meaning"], rows=columns, heading="All columns"),
+    ]
+    if like:
+        sections.insert(1, pages.Table(columns=["", "object_id", "distance"], rows=like, heading="Like it"))
+    pages.write_page(
+        path,
+        f"Object {row['object_id']}",
+        sections,
+        subtitle=_subheading(row, opened),
+        provenance={
+            "reference": opened.run.outputs["reference"],
+            **{f"digest of {which}": opened.scored.inputs[which] for which in opened.scored.outputs["networks"]},
+            **opened.weights,
+        },
+    )
+    links = sky_viewers(row["ra"], row["dec"]).items()
+    viewers = "".join(f'<a href="{escape(address)}">{escape(name)}</a>' for name, address in links)
+    if viewers:
+        page = path.read_text(encoding="utf-8")
+        page = page.replace("</header>", f'<nav aria-label="Sky viewers">{viewers}</nav></header>', 1)
+        path.write_text(page, encoding="utf-8")

@@ -1,0 +1,215 @@
+"""Draw what characterizing found: maps, galleries, histograms, what the autoencoders keep; one page of all of it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from peculiar.feature_set import FeatureSet, feature_sets
+from peculiar.ranking import FIRST_SHOWN, Ranking
+from peculiar.run import Run, Track, atomic, begin, finish, quiet, read_run
+from peculiar.survey import Table
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    from peculiar.io.pages import Picture
+
+COMPARED = ("pixels", "residual-pixels", "image", "residual")  # Storey-Fisher 2021, Fig. 6
+N_DECODED = 1_000  # objects that an autoencoder is judged on
+N_IN_BOX = 9
+SHOWN_SCORES = ("score_gen", "score_disc", "score_anom")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortrayConfig:
+    """What `portray` can be told."""
+
+    ranking: Annotated[str, "name of the ranking that is shown"] = "main"
+    by: Annotated[str, "order of the galleries, and the images of the map"] = FIRST_SHOWN
+    color: Annotated[str, "column that the maps are colored by; the paper's is score_disc"] = "score_disc"
+    map: Annotated[str, "map that is looked into; empty: residual, or the first there is"] = ""
+    n_shown: Annotated[int, "objects in a gallery"] = 25
+    seed: Annotated[int, "seed of the members that are shown of a box"] = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.n_shown < 1:
+            raise ValueError(f"n_shown must be at least 1, got {self.n_shown}")
+
+
+@dataclass(frozen=True)
+class _Map:
+    """A finished map, its objects in the ranking's order; places are NaN for those that it does not have."""
+
+    places: "np.ndarray"
+    quality: dict[str, float | None]
+
+
+def portray(
+    folder: Path, config: PortrayConfig, *, name: str = "main", replace: bool = True, track: Track = quiet
+) -> Run:
+    """Fill `portraits/<name>`: figures of all complete maps, feature sets and scores, and `portraits.html`.
+
+    Figures are PNG and PDF. What the atlas does not have is not there: no map, no Fig. 6.
+
+    Raises
+    ------
+    KeyError
+        A column to order or to color by is not in the ranking.
+    """
+    ranking = Ranking(folder, config.ranking)
+    color, by = ranking.column(config.color), ranking.column(config.by)
+    home = folder / "portraits" / name
+    run = begin(home, "portray", config, inputs={"ranking": ranking.relative.version}, replace=replace)
+    maps = {each: _read_map(folder, ranking, each) for each in _map_names(folder)}
+    pictures: list[Picture] = []
+    with track("drawing", None) as advance:
+        for section in (
+            _galleries(ranking, by, config),
+            _compared_maps(maps, color, config),
+            _one_map(ranking, maps, color, by, config),
+            _autoencoders(folder, ranking, config),
+            _histograms(ranking),
+        ):
+            for stem, heading, draw in section:
+                pictures.append(_drawn(home, stem, heading, draw()))
+                advance(1)
+    page = _write_page(home, ranking, maps, pictures)
+    return finish(home, run, page=page.relative_to(folder).as_posix(), n_figures=len(pictures))
+
+
+Drawing = tuple[str, str, "Callable[[], Figure]"]  # file name, heading, what draws it
+
+
+def _galleries(ranking: Ranking, by: "np.ndarray", config: PortrayConfig) -> "Iterator[Drawing]":
+    from peculiar.figures.galleries import choose_extremes, figure_gallery
+
+    anomalies, nominals = choose_extremes(by, config.n_shown)
+    for stem, kind, rows in (("anomalies", "most", anomalies), ("nominals", "least", nominals)):
+        ids = ranking.object_ids[rows]
+        captions = [f"{each}\n{value:.2f}" for each, value in zip(ids, by[rows], strict=True)]
+        heading = f"The {len(ids)} {kind} anomalous by {config.by}"
+
+        def draw(ids: "np.ndarray" = ids, captions: list[str] = captions, heading: str = heading) -> "Figure":
+            return figure_gallery(ranking.survey.images(ids), captions, heading)
+
+        yield stem, heading, draw
+
+
+def _compared_maps(maps: dict[str, _Map], color: "np.ndarray", config: PortrayConfig) -> "Iterator[Drawing]":
+    from peculiar.figures.maps import figure_maps_compared
+
+    there = [each for each in COMPARED if each in maps]
+    if len(there) < 2:
+        return
+    qualities = {each: value for each in there if (value := maps[each].quality.get(config.color)) is not None}
+    heading = f"The same objects laid out by {', '.join(there)}"
+    places = {each: maps[each].places for each in there}
+    for stem, is_dark in (("maps", False), ("maps-dark", True)):
+        draw = partial(
+            figure_maps_compared, places, color, name=config.color, qualities=qualities or None, is_dark=is_dark
+        )
+        yield stem, heading + " (dark)" * is_dark, draw
+
+
+def _one_map(
+    ranking: Ranking, maps: dict[str, _Map], color: "np.ndarray", by: "np.ndarray", config: PortrayConfig
+) -> "Iterator[Drawing]":
+    import numpy as np
+
+    from peculiar.figures.maps import choose_map_images, figure_map_boxes, figure_map_images
+    from peculiar.maps.placing import find_boxes, is_in_box
+
+    name = config.map or ("residual" if "residual" in maps else next(iter(maps), ""))
+    if not name:
+        return
+    if name not in maps:
+        raise KeyError(f"no map {name!r}; there are {', '.join(maps) or 'none'}")
+    places = maps[name].places
+    boxes = find_boxes(places, color)
+    random = np.random.default_rng(config.seed)
+    members = [np.flatnonzero(is_in_box(places, box)) for box in boxes]
+    chosen = [random.permutation(each)[:N_IN_BOX] for each in members]
+
+    def with_boxes() -> "Figure":
+        images = [ranking.survey.images(ranking.object_ids[each]) for each in chosen]
+        return figure_map_boxes(places, boxes, images, values=color, name=config.color)
+
+    def with_images() -> "Figure":
+        rows = choose_map_images(places, by)
+        images = ranking.survey.images(ranking.object_ids[rows])
+        return figure_map_images(places, rows, images, title=f"{name}: in each place the first by {config.by}")
+
+    yield "boxes", f"Places on the map {name}, and members of each", with_boxes
+    yield "map-images", f"The map {name}, drawn with its images", with_images
+
+
+def _autoencoders(folder: Path, ranking: Ranking, config: PortrayConfig) -> "Iterator[Drawing]":
+    from peculiar.figures.quality import figure_decoded
+    from peculiar.scoring.measures import measure
+
+    for name in feature_sets(folder):
+        features = FeatureSet(folder, name)
+        if features.run.outputs["kind"] != "autoencoder":
+            continue
+        ids = features.table.sample(N_DECODED, seed=config.seed)
+        is_residual = features.run.outputs["provenance"]["of"] == "residual"
+
+        def draw(ids: "np.ndarray" = ids, features: FeatureSet = features, is_residual: bool = is_residual) -> "Figure":
+            originals = ranking.residuals(ids) if is_residual else ranking.survey.images(ids)
+            decoded = features.decoded(ids)
+            sizes = measure(originals)["radius"], measure(decoded)["radius"]
+            return figure_decoded(originals, decoded, sizes, name=f"autoencoder {features.name}")
+
+        yield f"decoded-{name}", f"What the autoencoder {name} gives back", draw
+
+
+def _histograms(ranking: Ranking) -> "Iterator[Drawing]":
+    from peculiar.figures.galleries import figure_score_histograms
+
+    forms = ("_sigma", "_percentile", "_conditional")
+    raw = [each for each in ranking.schema.names if each.startswith("score_") and not each.endswith(forms)]
+    names = [each for raw_name in raw for each in (raw_name, f"{raw_name}_conditional") if each in ranking.schema.names]
+    yield "scores", "Every score", lambda: figure_score_histograms({each: ranking.column(each) for each in names})
+
+
+def _map_names(folder: Path) -> list[str]:
+    return sorted(path.parent.name for path in (folder / "maps").glob("*/run.json"))
+
+
+def _read_map(folder: Path, ranking: Ranking, name: str) -> _Map:
+    import numpy as np
+
+    home = folder / "maps" / name
+    run = read_run(home)
+    rows = Table(home / "table.lance").take(ranking.object_ids, ["map_x", "map_y"], is_complete=False)
+    columns = [rows[each].to_numpy(zero_copy_only=False).astype(np.float64) for each in ("map_x", "map_y")]
+    return _Map(np.stack(columns, axis=1), run.outputs["quality"] if run else {})
+
+
+def _drawn(home: Path, stem: str, heading: str, figure: "Figure") -> "Picture":
+    from peculiar.io.pages import Picture
+
+    for suffix in ("png", "pdf"):
+        with atomic(home / f"{stem}.{suffix}") as partial:
+            figure.savefig(partial, dpi=150)
+    return Picture(path=home / f"{stem}.png", alt=heading, heading=heading)
+
+
+def _write_page(home: Path, ranking: Ranking, maps: dict[str, _Map], pictures: "list[Picture]") -> Path:
+    from peculiar.io.pages import Section, Table, write_page
+
+    sections: list[Section] = [*pictures]
+    rows: list[list[Any]] = [
+        [name, *(each.quality.get(column) for column in SHOWN_SCORES[1:])] for name, each in maps.items()
+    ]
+    if rows:
+        caption = "Cross-validated R2 of the score's ranks, predicted from the 15 nearest on the map; 1 is perfect."
+        columns = ["map", *SHOWN_SCORES[1:]]
+        sections.insert(2, Table(columns=columns, rows=rows, heading="What a place tells", caption=caption))
+    path = home / "portraits.html"
+    write_page(path, "Kinds of things", sections, subtitle=f"{len(ranking):,} objects", provenance=ranking.weights)
+    return path
