@@ -55,7 +55,6 @@ def figure_map(
     """
     is_there = _finite(places, values)
     figure = plot_figure(side * 1.16, side, is_square=True)
-    figure.set_facecolor(NIGHT if is_dark else "white")
     axes = figure.subplots()
     points = _points(axes, places[is_there], values[is_there], _robust_range(values[is_there]), is_dark)
     _map_axes(axes, title or f"{int(is_there.sum()):,} objects", is_dark)
@@ -94,7 +93,6 @@ def figure_maps_compared(
     of_map = {each: values[each] if isinstance(values, Mapping) else values for each in maps}
     n_down = -(-len(maps) // 2)
     figure = plot_figure(9.6 if len(maps) > 1 else 5.4, 4.4 * n_down, is_square=True)
-    figure.set_facecolor(NIGHT if is_dark else "white")
     panels = figure.subplots(n_down, min(2, len(maps)), squeeze=False).ravel()
     span = _robust_range(np.concatenate([np.asarray(each, np.float64) for each in of_map.values()]))
     for axes, (heading, places) in zip(panels, maps.items(), strict=False):
@@ -274,6 +272,7 @@ def _map_axes(axes: Axes, title: str, is_dark: bool = False) -> None:
     axes.set_aspect("equal", adjustable="datalim")
     axes.margins(0.03)
     axes.set_facecolor(NIGHT if is_dark else "white")
+    axes.figure.patch.set_facecolor(NIGHT if is_dark else "white")
     axes.spines[:].set_color(NIGHT_GRAY if is_dark else FRAME)
     axes.spines[:].set_linewidth(0.6)
     axes.set_title(title, fontsize=HEADING, color=STARLIGHT if is_dark else INK, loc="left", pad=6)

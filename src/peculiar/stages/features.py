@@ -14,14 +14,12 @@ from peculiar.survey import Survey, Table
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
-    import pyarrow.dataset
     from torch import Tensor, nn
 
 log = logging.getLogger(__name__)
 COMMIT_ROWS = 8_192  # objects a commit: what a kill loses at most
 SCAN_ROWS = 128  # images at once: some tens of MB in every form they take
 TABLE_ROWS = 8_192  # rows of a table at once
-TABLE_SUFFIXES = (".parquet", ".npz", ".fits", ".fit")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,9 +224,10 @@ def _of_table(folder: Path, survey: Survey, config: FeaturesConfig) -> _Source:
     import numpy as np
 
     from peculiar.io.ids import exact_ids
+    from peculiar.io.vectors import id_and_vectors, matrix, open_table
 
-    path, opened = config.table, _open(config.table)
-    id_name, names = _columns(opened.schema, config)
+    path, opened = config.table, open_table(config.table)
+    id_name, names = id_and_vectors(opened.schema, path, config.id_column)
     ids = exact_ids(opened.to_table([id_name])[id_name], id_name)
     object_id = ids.fill_null(0).to_numpy()
     is_known = np.isin(object_id, survey.object_ids()) & ids.is_valid().to_numpy(zero_copy_only=False)
@@ -242,7 +241,7 @@ def _of_table(folder: Path, survey: Survey, config: FeaturesConfig) -> _Source:
     def vectors() -> "Iterator[np.ndarray]":
         for batch in opened.to_batches(names, batch_size=TABLE_ROWS, batch_readahead=1):
             if batch.num_rows:
-                yield _matrix(batch, path)
+                yield matrix(batch, path)
 
     n_features = next(vectors()).shape[1]
 
@@ -260,91 +259,3 @@ def _of_table(folder: Path, survey: Survey, config: FeaturesConfig) -> _Source:
     digest = file_digest(path)
     counted = {"n_rows": len(ids), "n_unknown": len(ids) - len(known)}
     return _Source({"table": digest}, {"table": str(path), "digest": digest, **counted}, n_features, rows)
-
-
-def _open(path: Path) -> "pyarrow.dataset.Dataset":
-    """The table as Arrow reads it: Parquet from its file, the others from memory."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.dataset
-
-    if not path.is_file() or path.suffix not in TABLE_SUFFIXES:
-        raise FileNotFoundError(f"table must be a file that ends in {' '.join(TABLE_SUFFIXES)}, got {path}")
-    if path.suffix == ".parquet":
-        return pa.dataset.dataset(path)
-    columns = {}
-    for name, values in (_numpy_arrays(path) if path.suffix == ".npz" else _fits_columns(path)).items():
-        if values.ndim in (1, 2):
-            native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))  # FITS is big-endian
-            flat = pa.array(native.reshape(-1), mask=np.ma.getmaskarray(values).reshape(-1))
-            columns[name] = pa.FixedSizeListArray.from_arrays(flat, native.shape[1]) if values.ndim == 2 else flat
-    return pa.dataset.dataset(pa.table(columns))
-
-
-def _numpy_arrays(path: Path) -> "dict[str, np.ndarray]":
-    import numpy as np
-
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except ValueError as error:  # Python objects: pickles, which can run code
-        raise ValueError(f"{path} cannot be read: {error}; save plain numbers by numpy.savez") from error
-
-
-def _fits_columns(path: Path) -> "dict[str, np.ndarray]":
-    import astropy.table
-    from astropy.io import fits
-
-    with fits.open(path, memmap=True) as hdus:
-        number = next((place for place, hdu in enumerate(hdus) if isinstance(hdu, fits.BinTableHDU)), None)
-        if number is None:
-            raise ValueError(f"{path} holds no table; give one with ids and vectors")
-        table = astropy.table.Table.read(hdus, format="fits", hdu=number, memmap=True)
-        table.convert_bytestring_to_unicode()
-        return {name: table[name] for name in table.colnames}
-
-
-def _columns(schema: "pa.Schema", config: FeaturesConfig) -> tuple[str, list[str]]:
-    """The column of ids, and the one column of lists that is the vector, or all numbers besides."""
-    import pyarrow as pa
-
-    from peculiar.io.catalogs import ID_NAMES
-    from peculiar.io.ids import find_column
-
-    id_name = find_column(schema.names, [config.id_column] if config.id_column else ID_NAMES)
-    if id_name is None:
-        raise ValueError(
-            f"{config.table} has no column {config.id_column or 'object_id'!r} of ids; give --id-column, one of: "
-            f"{', '.join(schema.names)}"
-        )
-
-    def is_number(kind: "pa.DataType") -> bool:
-        return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
-
-    lists = [each.name for each in schema if is_number(getattr(each.type, "value_type", None) or pa.null())]
-    numbers = [each.name for each in schema if each.name != id_name and is_number(each.type)]
-    names = lists or numbers
-    if len(lists) > 1 or not names:
-        raise ValueError(
-            f"{config.table} must have one column of lists, or columns of numbers besides the ids; it has lists: "
-            f"{', '.join(lists) or 'none'}; numbers: {', '.join(numbers) or 'none'}"
-        )
-    return id_name, names
-
-
-def _matrix(batch: "pa.RecordBatch", path: Path) -> "np.ndarray":
-    """The vectors of a batch, float32 (n, n_features); what is null is NaN."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    lists = batch.column(0)
-    if not pa.types.is_nested(lists.type):
-        return np.stack([each.to_numpy(zero_copy_only=False).astype(np.float32) for each in batch.columns], axis=1)
-    lengths = pc.list_value_length(lists).drop_null().unique().to_pylist()
-    if len(lengths) != 1:
-        raise ValueError(f"{path} has vectors of {sorted(lengths)} numbers; make them equal")
-    vectors = np.full((len(lists), lengths[0]), np.nan, np.float32)
-    flat = pc.list_flatten(lists).to_numpy(zero_copy_only=False)
-    vectors[lists.is_valid().to_numpy(zero_copy_only=False)] = flat.reshape(-1, lengths[0])
-    return vectors
