@@ -232,6 +232,13 @@ class Atlas:
             self._open_for_search = {key: Similar(self.folder, features)}
         return self._open_for_search[key]
 
+    def build_index(self, features: str = "residual", *, replace: bool = False, **options: Any) -> Run:
+        """Index a feature set of a million objects or more for `similar`. See `IndexConfig`."""
+        from peculiar.stages.index import IndexConfig, build_index
+
+        config = self._config(self.folder / "indices" / features, IndexConfig(features=features), options, replace)
+        return build_index(self.folder, config, replace=replace, track=self.track)
+
     def make_map(self, name: str, *, replace: bool = False, **options: Any) -> Run:
         """Lay objects out in two dimensions: `maps/<name>`, of the feature set `of` (its name). See `MapConfig`."""
         from peculiar.stages.map import MapConfig, make_map

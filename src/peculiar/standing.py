@@ -11,7 +11,7 @@ from peculiar.survey import Survey, Table
 
 # Folders of products, and the stage that first fills one; those of the first part are shown even where they are absent.
 MAIN_JOB = {"networks": "train-gan", "scores": "score", "rankings": "rank", "release": "release"}
-CHARACTERIZE = {"features": "features", "forests": "forest", "maps": "map", "clusters": "cluster"}
+CHARACTERIZE = {"features": "features", "forests": "forest", "indices": "index", "maps": "map", "clusters": "cluster"}
 # The folder whose objects a stage's table follows, by its config.
 FOLLOWED: dict[str, Callable[[dict[str, Any]], str]] = {
     "score": lambda config: "survey",
@@ -19,6 +19,7 @@ FOLLOWED: dict[str, Callable[[dict[str, Any]], str]] = {
     "relate": lambda config: config["of"],
     "features": lambda config: "survey",
     "forest": lambda config: f"features/{config['features']}",
+    "index": lambda config: f"features/{config['features']}",
     "map": lambda config: {"pixels": "survey", "residual-pixels": f"scores/{config['ranking']}"}.get(
         config["of"], f"features/{config['of']}"
     ),

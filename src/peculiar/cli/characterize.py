@@ -19,6 +19,7 @@ from peculiar.cli.commands import (
 from peculiar.cli.console import console, print_table
 from peculiar.stages.features import FeaturesConfig
 from peculiar.stages.forest import ForestConfig
+from peculiar.stages.index import IndexConfig
 from peculiar.stages.map import MapConfig
 from peculiar.stages.portray import PortrayConfig
 from peculiar.stages.relate import RelateConfig
@@ -109,7 +110,7 @@ add_command(
     """Compare the scores of a table of features or of a forest with a frozen reference, as rank does.
 
     features and forest do it by themselves; this is for other covariates (--condition-on).""",
-    lambda atlas, *, of, **given: say_done(run := atlas.relate(of, **given), objects=run.outputs["n_objects"]),
+    lambda atlas, of="", **given: say_done(run := atlas.relate(of, **given), objects=run.outputs["n_objects"]),
     ("name", Annotated[str | None, typer.Option("--name", help="name of the result's folder [after the table]")], None),
     REPLACE,
 )
@@ -121,6 +122,18 @@ add_command(
     Without --of the map is of the feature set of its --name. New objects are placed and move nothing.""",
     lambda atlas, *, name, **given: say_done(run := atlas.make_map(name, **given), objects=run.outputs["n_objects"]),
     NAME,
+    REPLACE,
+)
+
+
+add_command(
+    "index",
+    IndexConfig,
+    """Index a feature set for similar: needed from a million objects on, exact search is quicker below.""",
+    lambda atlas, features="residual", **given: say_done(
+        run := atlas.build_index(features, **given),
+        **{key: each for key, each in run.outputs.items() if key != "probes"},
+    ),
     REPLACE,
 )
 
