@@ -1,6 +1,7 @@
 """What an Extended Isolation Forest costs, and how well it finds what was planted, beside scikit-learn's standard one.
 
     python benchmarks/forest.py [N_OBJECTS]
+    python benchmarks/forest.py --figure docs/forest.png      # score maps instead: the bias of axis-parallel cuts
 
 Prints seconds to grow, and to score 100,000 vectors of 64 components (or N_OBJECTS) by 100 trees of 256 in full
 extension, on one thread and two; the best of three. Then AUROC on planted sets, each forest with five seeds: oddities
@@ -56,7 +57,36 @@ def in_threads(forest: Forest, vectors: np.ndarray, n_threads: int) -> float:
         return best(lambda: list(threads.map(forest.score, np.array_split(vectors, n_threads))))
 
 
+def draw(path: str) -> None:
+    """Score maps of samples in a plane, after Hariri et al. 2019."""
+    from peculiar.figures.forests import figure_score_maps
+
+    random = np.random.default_rng(1)
+    along = random.uniform(0, 10, 600)
+    samples = {
+        "one blob": random.normal(0, 1, (600, 2)),
+        "two blobs": np.concatenate([random.normal((0, 10), 1, (300, 2)), random.normal((10, 0), 1, (300, 2))]),
+        "a wave": np.stack([along, 3 * np.sin(along) + random.normal(0, 0.3, 600)], axis=1),
+    }
+    maps, extents = {}, {}
+    for name, places in samples.items():
+        left, bottom = places.min(axis=0) - 3
+        right, top = places.max(axis=0) + 3
+        x, y = np.meshgrid(np.linspace(left, right, 120), np.linspace(bottom, top, 120))
+        grid = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
+        grown_on = samples_of(places.astype(np.float32), 0)
+        maps[name] = {
+            title: grow(grown_on, extension_level=level, is_standardized=False, seed=0).score(grid).reshape(x.shape)
+            for title, level in (("standard", 0), ("extended", -1))
+        }
+        extents[name] = (left, right, bottom, top)
+    figure_score_maps(samples, maps, extents).savefig(path, dpi=90)
+
+
 def main() -> None:
+    if "--figure" in sys.argv:
+        draw(sys.argv[sys.argv.index("--figure") + 1])
+        return
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     print(machine_line())
     vectors = np.random.default_rng(0).normal(size=(n, N_FEATURES)).astype(np.float32)
