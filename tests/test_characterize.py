@@ -103,6 +103,7 @@ def test_one_command_does_all_and_does_nothing_twice(ranked, tmp_path):
     for stem in (*stems, "scores"):
         for suffix in ("png", "pdf"):
             assert (home / f"{stem}.{suffix}").stat().st_size > 5_000, stem
+    assert "hint" in (folder / "clusters" / "maps-residual" / "clusters.html").read_text()
     page = (home / "portraits.html").read_text()
     assert all(f'src="{stem}.png"' in page for stem in stems)
     made = {path: path.stat().st_mtime_ns for path in folder.glob("*/*/*.safetensors")}

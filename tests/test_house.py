@@ -151,7 +151,10 @@ def test_shapes_and_types_hold_at_the_public_borders():
 
     But for those of refusals: there the check is quicker than our own.
     """
-    files = [str(ROOT / "tests" / each) for each in ("sky", "networks", "scoring", "catalog", "test_figures.py")]
+    files = [
+        str(ROOT / "tests" / each)
+        for each in ("sky", "networks", "scoring", "maps", "catalog", "test_figures.py", "test_galleries.py")
+    ]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not refused and not need", *files]
     done = subprocess.run(
         command, cwd=ROOT, env=os.environ | {"PECULIAR_TYPED": "1"}, capture_output=True, text=True, timeout=600

@@ -246,6 +246,16 @@ class Atlas:
         config = self._config(self.folder / "maps" / name, MapConfig(of=name), options, replace)
         return make_map(self.folder, config, name=name, replace=replace, track=self.track)
 
+    def cluster(
+        self, of: str = "maps/residual", *, name: str | None = None, replace: bool = False, **options: Any
+    ) -> Run:
+        """Find clusters in "features/NAME" or "maps/NAME", with a card for each. See `ClusterConfig`."""
+        from peculiar.stages.cluster import ClusterConfig, cluster
+
+        name = name or of.replace("/", "-")
+        config = self._config(self.folder / "clusters" / name, ClusterConfig(of=of), options, replace)
+        return cluster(self.folder, config, name=name, replace=replace, track=self.track)
+
     def card(self, name: int | str, **options: Any) -> Path:
         """The evidence on one object, as a page and a picture in `cards/`. Options are those of `make_card`."""
         from peculiar.stages.card import make_card
@@ -262,7 +272,8 @@ class Atlas:
         """Turn a list of high scores into kinds of things; whatever is complete already is left as it is.
 
         Autoencoders of residuals and of images, their features and the critic's, a forest on the residuals' features,
-        the four maps of the paper's Fig. 6, and a page of pictures. Options are `seed` and `device` of all stages.
+        the four maps of the paper's Fig. 6, clusters on the last of them, and a page of pictures. Options are `seed`
+        and `device` of all stages.
         """
         device = {name: options[name] for name in ("device",) if name in options}
         seed = {name: options[name] for name in ("seed",) if name in options}
@@ -279,6 +290,7 @@ class Atlas:
         self.relate("forests/residual")
         for name in ("pixels", "residual-pixels", *_AUTOENCODED):
             self.make_map(name, **seed)
+        self.cluster("maps/residual", is_fine=True, **seed)  # a map of galaxies is one cloud: "eom" halves it
         return self.portray(**seed)
 
     def choose_preset(self, preset: Preset, device: str = "auto") -> Literal["paper", "small"]:

@@ -17,6 +17,7 @@ from peculiar.cli.commands import (
     say_done,
 )
 from peculiar.cli.console import console, print_table
+from peculiar.stages.cluster import ClusterConfig
 from peculiar.stages.features import FeaturesConfig
 from peculiar.stages.forest import ForestConfig
 from peculiar.stages.index import IndexConfig
@@ -163,6 +164,23 @@ def similar(
         with atomic(path) as partial:
             figure_images(opened.images(ids), heading=heading).savefig(partial, dpi=150)
         console().print(f"figure: {path}")
+
+
+add_command(
+    "cluster",
+    ClusterConfig,
+    """Find clusters in a feature set or map, with a card for each: typical images, and what sets it apart.
+
+    Each object gets a hint too, whether it looks like an artefact; a hint is no finding.""",
+    lambda atlas, of="maps/residual", **given: _say_clusters(atlas, atlas.cluster(of, **given)),
+    ("name", Annotated[str | None, typer.Option("--name", help="name of the result's folder [after OF]")], None),
+    REPLACE,
+)
+
+
+def _say_clusters(atlas: "Atlas", run: Any) -> None:
+    say_done(run, **{key: run.outputs[key] for key in ("n_clusters", "n_objects")})
+    console().print(f"page: {atlas.folder / run.outputs['page']}")
 
 
 @app.command()
