@@ -19,6 +19,7 @@ engine.tune()
 
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
+from torch.nn import functional  # noqa: E402
 
 from peculiar.networks.training import GanTraining  # noqa: E402
 from peculiar.scoring.measures import fit_pixel_pca  # noqa: E402
@@ -27,6 +28,7 @@ from peculiar.stages.train_gan import TrainGanConfig, _prepare  # noqa: E402
 from peculiar.survey import Survey, hashed  # noqa: E402
 
 BASE = TrainGanConfig(upsampling="transposed", batch_norm=True, penalty_every=1)  # what the preset was at first
+R1_EVERY = 4  # critic updates, as the lazy penalty
 RECIPES = {
     "small": {},
     "resize": {"upsampling": "resize"},
@@ -38,8 +40,43 @@ RECIPES = {
     "resize-no-norm": {"upsampling": "resize", "batch_norm": False},
     "resize-lazy-no-norm": {"upsampling": "resize", "penalty_every": 4, "batch_norm": False},
     "resize-lazy-fast": {"upsampling": "resize", "penalty_every": 4, "learning_rate": 4e-4},
+    "r1-1": {"upsampling": "resize", "batch_norm": False, "penalty_every": R1_EVERY},
+    "r1-10": {"upsampling": "resize", "batch_norm": False, "penalty_every": R1_EVERY},
     "resize-lazy-16": {"upsampling": "resize", "penalty_every": 4, "batch_size": 16},
 }
+
+
+class R1Training(GanTraining):
+    """Logistic losses, and R1 instead of the gradient penalty (Mescheder et al. 2018): gamma / 2 |grad D(real)|^2."""
+
+    gamma = 1.0
+
+    def step(self, number: int) -> dict[str, torch.Tensor]:
+        random = torch.Generator().manual_seed(number)
+        for update in range(number * self.n_critic, (number + 1) * self.n_critic):
+            real = self.draw(update)
+            with self.precision():
+                with torch.no_grad():
+                    generated = self.generator(self._latent(random))
+                realness = self.critic(torch.cat([real, generated]))
+                of_real, of_made = realness[: len(real)], realness[len(real) :]
+                loss = functional.softplus(-of_real).mean() + functional.softplus(of_made).mean()
+                if update % R1_EVERY == 0:
+                    slope = self.critic.input_gradient(real).square().flatten(1).sum(1).mean()
+                    loss = loss + R1_EVERY * self.gamma / 2 * slope
+                loss.backward()
+            self._advance("critic")
+        with self.precision():
+            self.critic.requires_grad_(False)
+            functional.softplus(-self.critic(self.generator(self._latent(random)))).mean().backward()
+            self.critic.requires_grad_(True)
+        self._advance("generator")
+        self._move_average(number)
+        return {"wasserstein": (of_real.mean() - of_made.mean()).detach()}
+
+    def _advance(self, which: str) -> None:
+        self.optimizers[which].step()
+        self.optimizers[which].zero_grad(set_to_none=True)
 
 
 def frechet(first: np.ndarray, second: np.ndarray) -> float:
@@ -60,6 +97,9 @@ def samples(training: GanTraining, n_images: int) -> np.ndarray:
 def trial(atlas: Path, name: str, seconds: float, real: np.ndarray) -> None:
     survey, machine = Survey(atlas / "survey" / "table.lance"), engine.machine()
     training, _ = _prepare(survey, dataclasses.replace(BASE, **RECIPES[name]), machine)
+    if name.startswith("r1-"):
+        training.__class__ = R1Training
+        training.gamma = float(name.removeprefix("r1-"))
     pca = fit_pixel_pca(real)
     project = lambda images: (images.reshape(len(images), -1) / 255.0 - pca.mean) @ pca.components.T  # noqa: E731
     spent, step, marks = 0.0, 0, [seconds / 4, seconds / 2, seconds]
