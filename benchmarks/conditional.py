@@ -4,7 +4,7 @@
 
 ATLAS is scored; TRUTH is the truth.csv of `peculiar simulate`. Prints AUROC and average precision of score_anom, raw
 and conditional, for METHOD.md's prototype (median of the 60 nearest in five measures) and for the local line, with each
-covariate left out in turn.
+covariate left out in turn; and for score_gen of parts of the image alone, from the kept reconstructions.
 """
 
 import sys
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import cKDTree
 
+from peculiar import Atlas
 from peculiar.io.catalogs import read_catalog
 from peculiar.scoring.conditional import FLOOR, Neighborhood, log_score
 from peculiar.scoring.evaluation import auroc, average_precision
@@ -20,6 +21,7 @@ from peculiar.scoring.measures import COVARIATES
 from peculiar.scoring.scores import score_anom
 from peculiar.survey import Table
 
+RINGS = ((0, 24), (0, 8), (8, 16), (16, 24), (24, 34))  # pixels
 PROTOTYPE = ("brightness", "spread", "radius", "core", "background")  # METHOD.md sect. 8
 
 
@@ -30,6 +32,20 @@ def prototype(covariates: np.ndarray, log_scores: np.ndarray, n_neighbors: int =
     around = log_scores[near]
     deviation = np.maximum(around.std(axis=1), FLOOR * log_scores.std())
     return (log_scores - np.median(around, axis=1)) / deviation
+
+
+def by_ring(atlas: Atlas, object_id: np.ndarray) -> dict[str, np.ndarray]:
+    """score_gen of the pixels between two distances from the center (96-pixel images), by the ring's name."""
+    size = atlas.survey.form.size
+    offsets = np.arange(size) - (size - 1) / 2
+    distance = np.hypot(offsets[:, None], offsets[None, :])
+    rings = {f"{low} to {high} px": (distance >= low) & (distance < high) for low, high in RINGS}
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in rings}
+    for start in range(0, len(object_id), 512):
+        left = atlas.residuals(object_id[start : start + 512]).sum(axis=3, dtype=np.float32) / 255
+        for name, is_inside in rings.items():
+            parts[name].append(left[:, is_inside].sum(axis=1))
+    return {name: np.concatenate(each) for name, each in parts.items()}
 
 
 def main() -> None:
@@ -44,7 +60,7 @@ def main() -> None:
     def covariates(names: tuple[str, ...]) -> np.ndarray:
         return np.stack([measured[name] for name in names], axis=1)
 
-    def line(names: tuple[str, ...]) -> np.ndarray:
+    def line(names: tuple[str, ...], logs: np.ndarray = logs) -> np.ndarray:
         rows = covariates(names)
         return Neighborhood(object_id, rows, logs[:, None]).conditional(object_id, rows, logs[:, None])[:, 0]
 
@@ -56,6 +72,8 @@ def main() -> None:
         "line, ours": line(COVARIATES),
         **{f"line, ours but {name}": line(tuple(x for x in COVARIATES if x != name)) for name in COVARIATES},
     }
+    for name, values in by_ring(Atlas(sys.argv[1]), object_id).items():
+        orders[f"line, ours, of score_gen at {name}"] = line(COVARIATES, log_score(values))
     print(f"{len(object_id)} objects, {(kind != '').sum()} planted")
     print(f"{'score_anom, conditional by':34s} {'astrophysical':>18s} {'artefact':>18s}   (AUROC, average precision)")
     for name, values in orders.items():
