@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 COMMIT_ROWS = 2048  # objects a commit: what a kill loses at most
+N_SHOWN = 20  # objects that each weight of a sweep puts first
 SCAN_ROWS = 128  # images at once: some tens of MB in every form they take
 
 
@@ -269,17 +270,18 @@ def _sweep_page(home: Path, table: "pa.Table", weights: tuple[float, ...], surve
     object_id = table["object_id"].to_numpy()
     scores = [score_anom(table[f"gen_{w:g}"].to_numpy(), table[f"disc_{w:g}"].to_numpy(), w) for w in weights]
     n_top = max(1, round(len(object_id) / 100))
-    tops = [descending(each)[:n_top] for each in scores]
+    orders = [descending(each) for each in scores]
+    tops = [order[:n_top] for order in orders]
     overlap = np.array([[len(np.intersect1d(a, b)) / n_top for b in tops] for a in tops])
     correlation = np.array([[rank_correlation(a, b) for b in scores] for a in scores])
     figures = {"weights": figure_weight_sweep(weights, overlap, correlation)}
-    for weight, first in zip(weights, tops, strict=True):
-        heading = f"reconstruction weight {weight:g}"
-        figures[f"top-{weight:g}"] = figure_images(survey.images(object_id[first[:20]]), heading=heading)
+    for weight, order in zip(weights, orders, strict=True):
+        heading = f"The first {min(N_SHOWN, len(order))} by score_anom, reconstruction weight {weight:g}"
+        figures[f"top-{weight:g}"] = figure_images(survey.images(object_id[order[:N_SHOWN]]), heading=heading)
     pictures = []
     for name, figure in figures.items():
         with atomic(home / f"{name}.png") as partial:
             figure.savefig(partial, dpi=150)
-        pictures.append(Picture(path=home / f"{name}.png", alt=name, heading=name.replace("-", " ")))
+        pictures.append(Picture(path=home / f"{name}.png", alt=name, heading=name.replace("top-", "First by weight ")))
     write_page(home / "sweep.html", f"Reconstruction weights, {len(object_id):,} objects", pictures)
     return home / "sweep.html"
