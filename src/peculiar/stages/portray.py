@@ -207,7 +207,7 @@ def _write_page(home: Path, ranking: Ranking, maps: dict[str, _Map], pictures: "
         [name, *(each.quality.get(column) for column in SHOWN_SCORES[1:])] for name, each in maps.items()
     ]
     if rows:
-        caption = "Cross-validated R2 of the score's ranks, predicted from the 15 nearest on the map; 1 is perfect."
+        caption = "Cross-validated R2 of the score's ranks, predicted from the nearest on the map; 1 is perfect."
         columns = ["map", *SHOWN_SCORES[1:]]
         sections.insert(2, Table(columns=columns, rows=rows, heading="What a place tells", caption=caption))
     path = home / "portraits.html"
