@@ -59,6 +59,8 @@ def begin(folder: Path, stage: str, config: Any, *, inputs: Mapping[str, Any], r
     """
     now = as_json(config)
     before = read_run(folder) or read_started(folder)
+    if before is not None and before.stage != stage:
+        raise ValueError(f"{folder} was made by {before.stage}, not by {stage}; take another --name")
     if before is not None and replace:
         shutil.rmtree(folder)
         before = None
