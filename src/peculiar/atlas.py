@@ -268,30 +268,27 @@ class Atlas:
 
         return portray(self.folder, PortrayConfig(**options), name=name, replace=True, track=self.track)
 
-    def characterize(self, *, preset: Preset | None = None, **options: Any) -> Run:
+    def characterize(self, *, preset: Preset | None = None, seed: int | None = None, device: str | None = None) -> Run:
         """Turn a list of high scores into kinds of things; whatever is complete already is left as it is.
 
         Autoencoders of residuals and of images, their features and the critic's, a forest on the residuals' features,
-        the four maps of the paper's Fig. 6, clusters on the last of them, and a page of pictures. Options are `seed`
-        and `device` of all stages.
+        the four maps of the paper's Fig. 6, clusters on the last of them, and a page of pictures. `seed` and
+        `device` are those of all stages.
         """
-        device = {name: options[name] for name in ("device",) if name in options}
-        seed = {name: options[name] for name in ("seed",) if name in options}
-        if options.keys() - {"device", "seed"}:
-            raise TypeError(f"no option {sorted(options.keys() - {'device', 'seed'})[0]!r}; there are device, seed")
+        where: dict[str, Any] = {} if device is None else {"device": device}
+        seeded: dict[str, Any] = {} if seed is None else {"seed": seed}
         for of in _AUTOENCODED:
-            self.train_autoencoder(
-                of=of, preset=self._unless_begun(f"autoencoder-{of}", preset or "auto"), **device, **seed
-            )
-            self.make_features(of, **device)
+            asked = self._unless_begun(f"autoencoder-{of}", preset or "auto")
+            self.train_autoencoder(of=of, preset=asked, **where, **seeded)
+            self.make_features(of, **where)
             self.relate(f"features/{of}")
-        self.make_features("critic", **device)
-        self.grow_forest("residual", **seed)
+        self.make_features("critic", **where)
+        self.grow_forest("residual", **seeded)
         self.relate("forests/residual")
         for name in ("pixels", "residual-pixels", *_AUTOENCODED):
-            self.make_map(name, **seed)
-        self.cluster("maps/residual", is_fine=True, **seed)  # a map of galaxies is one cloud: "eom" halves it
-        return self.portray(**seed)
+            self.make_map(name, **seeded)
+        self.cluster("maps/residual", is_fine=True, **seeded)  # a map of galaxies is one cloud: "eom" halves it
+        return self.portray(**seeded)
 
     def choose_preset(self, preset: Preset, device: str = "auto") -> Literal["paper", "small"]:
         """The preset that "auto" stands for here: the paper's where there is an accelerator and enough images."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from peculiar.run import Track, atomic
+from peculiar.run import Track, save_figure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -221,8 +221,7 @@ def _draw_losses(folder: "TrainingFolder") -> None:
     """The course of training so far, as `losses.png` beside its numbers."""
     from peculiar.figures import figure_losses
 
-    with atomic(folder.folder / "losses.png") as partial:
-        figure_losses(folder.curves(), x="step").savefig(partial, dpi=150)
+    save_figure(figure_losses(folder.curves(), x="step"), folder.folder / "losses.png")
 
 
 _CORES = "PECULIAR_CORES"

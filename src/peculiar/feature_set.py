@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,8 +44,7 @@ class FeatureSet:
 
     def scan(self, batch_size: int = SCAN_ROWS) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Ids and vectors, float32 (n, n_features), of all objects, a batch at a time."""
-        for batch in self.table.scan(["object_id", "vector"], batch_size=batch_size):
-            yield batch["object_id"].to_numpy().astype(np.int64), vectors_of(batch["vector"])
+        return scan_vectors(self.table, batch_size)
 
     def whole(self) -> tuple[np.ndarray, np.ndarray]:
         """Ids and vectors of all objects at once: 4 bytes a number."""
@@ -57,8 +57,7 @@ class FeatureSet:
 
     def take(self, object_ids: np.ndarray) -> np.ndarray:
         """Vectors of these objects, float32 (n, n_features), in the order asked for."""
-        column = self.table.take(object_ids, ["vector"])["vector"].combine_chunks()
-        return vectors_of(column).reshape(len(object_ids), self.n_features)
+        return take_vectors(self.table, object_ids).reshape(len(object_ids), self.n_features)
 
     def decoded(self, object_ids: np.ndarray) -> np.ndarray:
         """What the autoencoder gives back of these objects' vectors, uint8 (n, height, width, channels).
@@ -84,10 +83,22 @@ class FeatureSet:
             return to_stored(network.decode(torch.tensor(self.take(object_ids))).numpy())
 
 
-def vectors_of(column: object) -> np.ndarray:
-    """An Arrow column of fixed-size lists as one array, float32 (n, n_features)."""
-    flat: np.ndarray = column.flatten().to_numpy(zero_copy_only=False)  # type: ignore[attr-defined]
-    return flat.astype(np.float32, copy=False).reshape(len(column), -1)  # type: ignore[arg-type]
+def scan_vectors(table: Table, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Ids and vectors, float32 (n, n_features), of all rows of a table of vectors, a batch at a time."""
+    for batch in table.scan(["object_id", "vector"], batch_size=batch_size):
+        yield batch["object_id"].to_numpy().astype(np.int64), vectors_of(batch["vector"])
+
+
+def take_vectors(table: Table, object_ids: np.ndarray) -> np.ndarray:
+    """Vectors of these objects in a table of vectors, float32 (n, n_features), in the order asked for."""
+    return vectors_of(table.take(object_ids, ["vector"])["vector"])
+
+
+def vectors_of(column: Any) -> np.ndarray:
+    """An Arrow column of fixed-size lists, in one piece or in chunks, as one array, float32 (n, n_features)."""
+    whole = column.combine_chunks() if hasattr(column, "combine_chunks") else column
+    flat: np.ndarray = whole.flatten().to_numpy(zero_copy_only=False)
+    return flat.astype(np.float32, copy=False).reshape(len(column), -1)
 
 
 def feature_sets(folder: Path) -> list[str]:

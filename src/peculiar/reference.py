@@ -128,8 +128,9 @@ def compare(
     """
     import pyarrow as pa
 
-    forms = ("sigma", "robust_sigma", "percentile", "conditional")
-    names = ["object_id", *raw, *(f"{name}_{form}" for name in reference.distributions for form in forms)]
+    from peculiar.scoring.scores import FORMS
+
+    names = ["object_id", *raw, *(f"{name}{form}" for name in reference.distributions for form in FORMS)]
     schema = pa.schema(
         [(name, pa.int64() if name == "object_id" else pa.float64()) for name in names],
         metadata={**metadata, b"reference": reference.digest.encode()},

@@ -87,6 +87,21 @@ def begin(folder: Path, stage: str, config: Any, *, inputs: Mapping[str, Any], r
     return run
 
 
+def refuse_made_anew(folder: Path, pinned: Mapping[str, str], message: str, *, replace: bool) -> None:
+    """Stop where what a stage's folder was begun with, by name in its `inputs`, is no longer what it was.
+
+    Raises
+    ------
+    ValueError
+        The message: what was made anew, and what to do.
+    """
+    before = read_run(folder) or read_started(folder)
+    if before is None or replace:
+        return
+    if any(before.inputs.get(name, identity) != identity for name, identity in pinned.items()):
+        raise ValueError(message)
+
+
 def finish(folder: Path, run: Run, **outputs: Any) -> Run:
     """Declare a stage complete: write `run.json`, and only then take the started record away."""
     done = dataclasses.replace(run, outputs={**run.outputs, **outputs}, finished=_now())
@@ -126,6 +141,12 @@ def write_json(path: Path, content: Any) -> None:
     """Write JSON so that a reader sees the old file or the new one, never half."""
     with atomic(path) as partial:
         partial.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a matplotlib figure, in the format of the path's ending, so that a reader never sees half of it."""
+    with atomic(path) as partial:
+        figure.savefig(partial, dpi=150)
 
 
 @contextmanager

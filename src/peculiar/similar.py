@@ -1,15 +1,14 @@
 """A feature set opened for search: the objects most like, and least like, one object, a group, or a given vector."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from peculiar.feature_set import FeatureSet, vectors_of
+from peculiar.feature_set import FeatureSet, scan_vectors, take_vectors, vectors_of
 from peculiar.run import read_run
-from peculiar.survey import MAX_MISSING_SHOWN, Table, missing_objects
+from peculiar.survey import Table, first_few, missing_objects
 
 if TYPE_CHECKING:
     from peculiar.scoring.neighbors import Scale
@@ -155,7 +154,7 @@ class VectorIndex:
 
     def take(self, object_ids: np.ndarray) -> np.ndarray:
         """Standardized vectors of these objects, float32 (n, n_features)."""
-        vectors = vectors_of(self.table.take(object_ids, ["vector"])["vector"].combine_chunks())
+        vectors = take_vectors(self.table, object_ids)
         _refuse_not_finite(object_ids[~np.isfinite(vectors).all(axis=1)], self.table.path)
         return vectors
 
@@ -167,7 +166,7 @@ class VectorIndex:
         from peculiar.scoring.neighbors import nearest_in_blocks
 
         if is_farthest:
-            ids, distances = nearest_in_blocks(scan_vectors(self.table), query[None], n, is_farthest=True)
+            ids, distances = nearest_in_blocks(scan_vectors(self.table, SCAN_ROWS), query[None], n, is_farthest=True)
             return ids[0], distances[0]
         n_probes = self.measured["group_n_probes" if is_mean else "n_probes"] * -(-n // N_NEIGHBORS)
         while True:
@@ -185,15 +184,9 @@ def probe(dataset: object, query: np.ndarray, n: int, *, n_probes: int) -> Found
     rows = dataset.to_table(columns=["object_id", "vector", "_distance"], nearest=asked)  # type: ignore[attr-defined]
     if not rows.num_rows:
         return np.empty(0, np.int64), np.empty(0)
-    found = rows["object_id"].to_numpy(), vectors_of(rows["vector"].combine_chunks())
+    found = rows["object_id"].to_numpy(), vectors_of(rows["vector"])
     ids, distances = nearest_in_blocks([found], query[None], n)
     return ids[0], distances[0]
-
-
-def scan_vectors(table: Table) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Ids and standardized vectors of an index's table, a block at a time."""
-    for batch in table.scan(["object_id", "vector"], batch_size=SCAN_ROWS):
-        yield batch["object_id"].to_numpy().astype(np.int64), vectors_of(batch["vector"])
 
 
 def read_scale(home: Path) -> "Scale":
@@ -205,9 +198,8 @@ def read_scale(home: Path) -> "Scale":
 
 def _refuse_not_finite(object_ids: np.ndarray, where: Path) -> None:
     if len(object_ids):
-        shown = ", ".join(map(str, object_ids[:MAX_MISSING_SHOWN]))
-        more = f" and {len(object_ids) - MAX_MISSING_SHOWN} more" if len(object_ids) > MAX_MISSING_SHOWN else ""
         raise ValueError(
-            f"nothing is like an object without features, and those of {shown}{more} in {where} are NaN or infinite; "
+            "nothing is like an object without features, and those of "
+            f"{first_few(object_ids)} in {where} are NaN or infinite; "
             "ask for other objects"
         )

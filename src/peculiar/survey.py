@@ -169,11 +169,16 @@ def _without(batch: "pa.RecordBatch", present: np.ndarray) -> "pa.RecordBatch":
     return batch.filter(pa.array(present[place] != object_id))
 
 
+def first_few(object_ids: np.ndarray) -> str:
+    """The first few ids, and how many more there are, for an error's sentence."""
+    shown = ", ".join(map(str, object_ids[:MAX_MISSING_SHOWN]))
+    more = f" and {len(object_ids) - MAX_MISSING_SHOWN} more" if len(object_ids) > MAX_MISSING_SHOWN else ""
+    return shown + more
+
+
 def missing_objects(missing: np.ndarray, where: Path | str) -> KeyError:
     """The error for ids that are not there, naming the first few."""
-    shown = ", ".join(map(str, missing[:MAX_MISSING_SHOWN]))
-    more = f" and {len(missing) - MAX_MISSING_SHOWN} more" if len(missing) > MAX_MISSING_SHOWN else ""
-    return KeyError(f"no object {shown}{more} in {where}")
+    return KeyError(f"no object {first_few(missing)} in {where}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,10 @@ from peculiar.cli.commands import (
     PRESET,
     REPLACE,
     AtlasArgument,
-    NameOption,
     add_command,
     app,
     calls,
+    named,
     open_atlas,
     presets_text,
     say_done,
@@ -30,7 +30,7 @@ from peculiar.stages.train_autoencoder import TrainAutoencoderConfig
 if TYPE_CHECKING:
     from peculiar.atlas import Atlas
 
-NAME = ("name", NameOption, "residual")
+NAME = named("residual")
 
 
 @app.command()
@@ -47,8 +47,7 @@ def characterize(
 
     Interrupted, the same command goes on where it stopped. Then: peculiar similar ATLAS OBJECT, peculiar card ATLAS
     OBJECT, peculiar top ATLAS --by score_forest_residual_conditional."""
-    given = {key: value for key, value in (("seed", seed), ("device", device)) if value is not None}
-    run = open_atlas(atlas).characterize(preset=preset, **given)
+    run = open_atlas(atlas).characterize(preset=preset, seed=seed, device=device)
     console().print(f"page: {atlas / run.outputs['page']}")
 
 
@@ -121,7 +120,7 @@ add_command(
     """Lay objects out in two dimensions, alike beside alike: a feature set, pixels or residual-pixels.
 
     Without --of the map is of the feature set of its --name. New objects are placed and move nothing.""",
-    lambda atlas, *, name, **given: say_done(run := atlas.make_map(name, **given), objects=run.outputs["n_objects"]),
+    calls("make_map", objects="n_objects"),
     NAME,
     REPLACE,
 )
@@ -131,10 +130,7 @@ add_command(
     "index",
     IndexConfig,
     """Index a feature set for similar: needed from a million objects on, exact search is quicker below.""",
-    lambda atlas, features="residual", **given: say_done(
-        run := atlas.build_index(features, **given),
-        **{key: each for key, each in run.outputs.items() if key != "probes"},
-    ),
+    lambda atlas, features="residual", **given: say_done(run := atlas.build_index(features, **given), **run.outputs),
     REPLACE,
 )
 
@@ -155,14 +151,13 @@ def similar(
     print_table(found, f"{kind} similar to {', '.join(objects[:3])}{' ...' if len(objects) > 3 else ''} in {features}")
     if figure:
         from peculiar.figures import figure_images
-        from peculiar.run import atomic
+        from peculiar.run import save_figure
 
         ids = [*opened.object_ids(objects), *found["object_id"]]
         path = opened.folder / "figures" / f"similar-{ids[0]}-{features}{'-farthest' if farthest else ''}.png"
         path.parent.mkdir(exist_ok=True)
         heading = f"the object asked for, and the {kind} similar"
-        with atomic(path) as partial:
-            figure_images(opened.images(ids), heading=heading).savefig(partial, dpi=150)
+        save_figure(figure_images(opened.images(ids), heading=heading), path)
         console().print(f"figure: {path}")
 
 

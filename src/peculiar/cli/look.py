@@ -21,12 +21,11 @@ def top(
     opened = open_atlas(atlas)
     print_top(opened, n, by, ranking)
     if figure:
-        from peculiar.run import atomic
+        from peculiar.run import save_figure
 
         path = opened.folder / "figures" / f"top-{n}-{by}{'' if ranking == 'main' else '-' + ranking}.png"
         path.parent.mkdir(exist_ok=True)
-        with atomic(path) as partial:
-            opened.figure_top(n, by=by, ranking=ranking).savefig(partial, dpi=150)
+        save_figure(opened.figure_top(n, by=by, ranking=ranking), path)
         console().print(f"figure: {path}")
 
 

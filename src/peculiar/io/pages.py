@@ -63,6 +63,8 @@ def write_page(
     *,
     subtitle: str = "",
     provenance: Mapping[str, Cell] | None = None,
+    links: Mapping[str, str] | None = None,
+    links_label: str = "Elsewhere",
 ) -> None:
     """Write a report as one HTML file.
 
@@ -76,19 +78,21 @@ def write_page(
         In the order to read. A section without a heading continues the one before.
     provenance
         Versions, digests, weights, seeds: a block at the end.
+    links, links_label
+        Addresses to go to from the page's head, by what they are called, and what they are together.
 
     Notes
     -----
     All text is escaped. Light or dark follows the reader's system; wide tables scroll in their own frame.
     """
-    headings = [section.heading for section in sections if section.heading]
     body = "\n".join(_section(number, section, path.parent) for number, section in enumerate(sections))
-    links = [(number, section.heading) for number, section in enumerate(sections) if section.heading]
-    contents = "".join(f'<a href="#section-{number}">{escape(heading)}</a>' for number, heading in links)
+    headed = [(number, section.heading) for number, section in enumerate(sections) if section.heading]
+    contents = "".join(f'<a href="#section-{number}">{escape(heading)}</a>' for number, heading in headed)
     parts = [
         f"<header><h1>{escape(title)}</h1>",
         f"<p>{escape(subtitle)}</p>" if subtitle else "",
-        f'<nav aria-label="Contents">{contents}</nav>' if len(headings) > 2 else "",
+        f'<nav aria-label="Contents">{contents}</nav>' if len(headed) > 2 else "",
+        _elsewhere(links_label, links) if links else "",
         f"</header>\n<main>\n{body}\n</main>",
         f"<footer><h2>Provenance</h2>{_pairs(provenance)}</footer>" if provenance else "",
     ]
@@ -101,6 +105,11 @@ def write_page(
     )
     with placed(path) as part:
         part.write_text(page, encoding="utf-8")
+
+
+def _elsewhere(label: str, links: Mapping[str, str]) -> str:
+    anchors = "".join(f'<a href="{escape(address)}">{escape(name)}</a>' for name, address in links.items())
+    return f'<nav aria-label="{escape(label)}">{anchors}</nav>'
 
 
 def _section(number: int, section: Section, folder: Path) -> str:

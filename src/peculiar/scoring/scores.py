@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64
 from peculiar.scoring.conditional import MAD_TO_SIGMA, Neighborhood, log_score
 
 SCORES = ("score_gen", "score_disc", "score_anom")
+FORMS = ("_sigma", "_robust_sigma", "_percentile", "_conditional")  # of a score, relative to a reference
 # Even steps of one in a thousand, and finer toward the top, where objects are selected.
 _LEVELS = np.unique(np.concatenate([np.linspace(0.0, 1.0, 1001), 1.0 - np.logspace(-1, -6, 501)]))
 

@@ -1,7 +1,6 @@
 """Lay out the evidence on one object: where its scores arise, what is like it, where it stands, what is known of it."""
 
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from peculiar.checkpoint import load_pinned
 from peculiar.feature_set import FeatureSet, feature_sets
 from peculiar.ranking import FIRST_SHOWN, Ranking
-from peculiar.run import atomic, read_run
+from peculiar.run import read_run, save_figure
 from peculiar.similar import Similar
 from peculiar.survey import Table, hashed
 
@@ -65,10 +64,8 @@ def make_card(
     card = _card(opened, object_id, rows, alike, map)
     home = folder / "cards"
     home.mkdir(parents=True, exist_ok=True)
-    with atomic(home / f"{object_id}.png") as partial:
-        figure_card(card).savefig(partial, dpi=150)
-    with atomic(home / f"{object_id}.html") as partial:
-        _write_page(partial, home / f"{object_id}.png", opened, rows, alike)
+    save_figure(figure_card(card), home / f"{object_id}.png")
+    _write_page(home / f"{object_id}.html", home / f"{object_id}.png", opened, rows, alike)
     return home / f"{object_id}.html"
 
 
@@ -274,10 +271,6 @@ def _write_page(path: Path, picture: Path, opened: Ranking, rows: "pa.Table", al
             **{f"digest of {which}": opened.scored.inputs[which] for which in opened.scored.outputs["networks"]},
             **opened.weights,
         },
+        links=sky_viewers(row["ra"], row["dec"]),
+        links_label="Sky viewers",
     )
-    links = sky_viewers(row["ra"], row["dec"]).items()
-    viewers = "".join(f'<a href="{escape(address)}">{escape(name)}</a>' for name, address in links)
-    if viewers:
-        page = path.read_text(encoding="utf-8")
-        page = page.replace("</header>", f'<nav aria-label="Sky viewers">{viewers}</nav></header>', 1)
-        path.write_text(page, encoding="utf-8")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from peculiar.checkpoint import load_tensors, save_tensors
 from peculiar.feature_set import FeatureSet
 from peculiar.ranking import FIRST_SHOWN, Ranking
-from peculiar.run import Run, Track, atomic, begin, finish, quiet, read_run, read_started, write_json
+from peculiar.run import Run, Track, begin, finish, quiet, read_run, refuse_made_anew, save_figure, write_json
 from peculiar.survey import Table, hashed
 
 if TYPE_CHECKING:
@@ -77,12 +77,11 @@ def cluster(folder: Path, config: ClusterConfig, *, name: str, replace: bool = F
     vectors, ranking = _vectors(folder, config.of), Ranking(folder, config.ranking)
     home = folder / "clusters" / name
     identity = {"identity": vectors.identity, "scores": ranking.scored.identity}
-    before = read_run(home) or read_started(home)
-    if before is not None and not replace and any(before.inputs[key] != each for key, each in identity.items()):
-        raise ValueError(
-            f"{config.of} or rankings/{config.ranking} was made anew since {home} was; "
-            "cluster again with --replace, or under another --name"
-        )
+    message = (
+        f"{config.of} or rankings/{config.ranking} was made anew since {home} was; "
+        "cluster again with --replace, or under another --name"
+    )
+    refuse_made_anew(home, identity, message, replace=replace)
     inputs = {config.of: vectors.table.version, "ranking": ranking.relative.version, **identity}
     run = begin(home, "cluster", config, inputs=inputs, replace=replace)
     fit = _fit(vectors, ranking, config, home, track)
@@ -131,8 +130,7 @@ def _vectors(folder: Path, of: str) -> _Vectors:
         features = FeatureSet(folder, name)
 
         def lists(rows: "pa.RecordBatch | pa.Table") -> np.ndarray:
-            column = rows["vector"]
-            return vectors_of(column.combine_chunks() if hasattr(column, "combine_chunks") else column)
+            return vectors_of(rows["vector"])
 
         return _Vectors(features.table, features.run.identity, ("vector",), lists)
     made = read_run(folder / of)
@@ -324,8 +322,7 @@ def _card_sections(path: Path, card: dict[str, Any]) -> "list[Section]":
 def _draw_map(path: Path, fit: _Fit) -> None:
     from peculiar.figures.clusters import figure_clusters_on_map
 
-    with atomic(path) as partial:
-        figure_clusters_on_map(fit.vectors, fit.clusters.label).savefig(partial, dpi=150)
+    save_figure(figure_clusters_on_map(fit.vectors, fit.clusters.label), path)
 
 
 def _draw_card(path: Path, ranking: Ranking, card: dict[str, Any]) -> None:
@@ -341,8 +338,7 @@ def _draw_card(path: Path, ranking: Ranking, card: dict[str, Any]) -> None:
         for row in card["sets_apart"]
     ]
     images = ranking.survey.images(np.array(card["typical"], np.int64))
-    with atomic(path) as partial:
-        figure_cluster_card(images, f"Cluster {card['cluster']}", facts, findings).savefig(partial, dpi=150)
+    save_figure(figure_cluster_card(images, f"Cluster {card['cluster']}", facts, findings), path)
 
 
 def _range(values: dict[str, float]) -> str:

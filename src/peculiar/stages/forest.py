@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from peculiar.checkpoint import file_digest, load_tensors, save_tensors
 from peculiar.feature_set import SCAN_ROWS, FeatureSet, vectors_of
-from peculiar.run import Run, Track, begin, finish, quiet, read_run, read_started
+from peculiar.run import Run, Track, begin, finish, quiet, refuse_made_anew
 from peculiar.survey import MAX_MISSING_SHOWN, Table
 
 if TYPE_CHECKING:
@@ -66,12 +66,11 @@ def grow_forest(folder: Path, config: ForestConfig, *, name: str, replace: bool 
     """
     features, home = FeatureSet(folder, config.features), folder / "forests" / name
     table, path = Table(home / "table.lance"), home / "forest.safetensors"
-    before = read_run(home) or read_started(home)
-    if before is not None and not replace and before.inputs["identity"] != features.run.identity:
-        raise ValueError(
-            f"features/{config.features} was made anew since {home} was begun; "
-            "grow the forest again with --replace, or under another --name"
-        )
+    message = (
+        f"features/{config.features} was made anew since {home} was begun; "
+        "grow the forest again with --replace, or under another --name"
+    )
+    refuse_made_anew(home, {"identity": features.run.identity}, message, replace=replace)
     if config.missing == "refuse":
         _refuse_missing(features, None if replace else table)
     is_new = replace or not path.exists()

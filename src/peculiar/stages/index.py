@@ -6,9 +6,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
-from peculiar.feature_set import FeatureSet, vectors_of
+from peculiar.feature_set import FeatureSet, scan_vectors, take_vectors, vectors_of
 from peculiar.run import Run, Track, atomic, begin, finish, quiet, write_json
-from peculiar.similar import EXACT_ROWS, N_NEIGHBORS, probe, read_scale, scan_vectors
+from peculiar.similar import EXACT_ROWS, N_NEIGHBORS, probe, read_scale
 from peculiar.survey import Table
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _refuse_other_vectors(opened: FeatureSet, table: Table, home: Path, seed: in
     import numpy as np
 
     ids = table.sample(N_MEASURED, seed=seed)
-    indexed = vectors_of(table.take(ids, ["vector"])["vector"].combine_chunks())
+    indexed = take_vectors(table, ids)
     is_same = bool(np.isin(ids, opened.table.object_ids()).all())
     if not is_same or not np.array_equal(indexed, read_scale(home).standardized(opened.take(ids)), equal_nan=True):
         raise ValueError(f"{home} indexes vectors that were replaced since; index again with --replace")
@@ -139,7 +139,7 @@ def _centers(table: Table, config: IndexConfig) -> "np.ndarray":
 
     n_partitions = config.n_partitions or round(np.sqrt(len(table)))
     sample = table.sample(n_partitions * SAMPLE_A_PARTITION, seed=config.seed)
-    vectors = vectors_of(table.take(sample, ["vector"])["vector"].combine_chunks())
+    vectors = take_vectors(table, sample)
     vectors = vectors[np.isfinite(vectors).all(axis=1)]
     n_clusters = min(n_partitions, len(vectors))
     means = MiniBatchKMeans(
@@ -155,7 +155,7 @@ def _measure(table: Table, n_partitions: int, config: IndexConfig, track: Track)
     import numpy as np
 
     ids = table.sample(N_MEASURED, seed=config.seed)
-    objects = vectors_of(table.take(ids, ["vector"])["vector"].combine_chunks())
+    objects = take_vectors(table, ids)
     objects = objects[np.isfinite(objects).all(axis=1)].astype(np.float64)
     groups = np.stack([np.roll(objects, shift, axis=0) for shift in range(N_GROUP)]).mean(axis=0)
     with track("measuring recall", None):
@@ -170,7 +170,7 @@ def _probes_needed(
     """Probe more and more partitions until enough of the true neighbors are found; `n_own` are the query itself."""
     from peculiar.scoring.neighbors import nearest_in_blocks
 
-    _, exact = nearest_in_blocks(scan_vectors(table), queries, N_NEIGHBORS + n_own)
+    _, exact = nearest_in_blocks(scan_vectors(table, SCAN_ROWS), queries, N_NEIGHBORS + n_own)
     dataset, n_probes = table.open(), 1
     while True:
         began = perf_counter()

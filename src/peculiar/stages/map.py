@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from peculiar.checkpoint import load_tensors, save_tensors
 from peculiar.feature_set import FeatureSet
 from peculiar.ranking import Ranking, residuals_by
-from peculiar.run import Run, Track, begin, finish, quiet, read_run, read_started
+from peculiar.run import Run, Track, begin, finish, quiet, read_run, refuse_made_anew
 from peculiar.survey import Survey, Table
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ def make_map(folder: Path, config: MapConfig, *, name: str, replace: bool = Fals
 
     source = _source(folder, config)
     home = folder / "maps" / name
-    _refuse_other_vectors(home, source, replace)
+    message = f"{home} maps what was made anew since; map again with --replace, or under another --name"
+    refuse_made_anew(home, {"identity": source.inputs["identity"]}, message, replace=replace)
     if replace or not (home / "fitted.safetensors").exists():
         n_objects = min(len(source.table), config.n_objects)
         refuse_few(n_objects, config.method, n_neighbors=config.n_neighbors, perplexity=config.perplexity)
@@ -127,12 +128,6 @@ def _source(folder: Path, config: MapConfig) -> _Source:
     features = FeatureSet(folder, config.of)
     inputs = {"features": features.table.version, "identity": features.run.identity}
     return _Source(features.table, features.take, False, inputs)
-
-
-def _refuse_other_vectors(home: Path, source: _Source, replace: bool) -> None:
-    before = read_run(home) or read_started(home)
-    if before is not None and not replace and before.inputs["identity"] != source.inputs["identity"]:
-        raise ValueError(f"{home} maps what was made anew since; map again with --replace, or under another --name")
 
 
 def _components(source: _Source, config: MapConfig, home: Path, track: Track) -> "PixelComponents":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from peculiar.feature_set import FeatureSet, feature_sets
 from peculiar.ranking import FIRST_SHOWN, Ranking
-from peculiar.run import Run, Track, atomic, begin, finish, quiet, read_run
+from peculiar.run import Run, Track, begin, finish, quiet, read_run, save_figure
 from peculiar.survey import Table
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 COMPARED = ("pixels", "residual-pixels", "image", "residual")  # Storey-Fisher 2021, Fig. 6
 N_DECODED = 1_000  # objects that an autoencoder is judged on
 N_IN_BOX = 9
-SHOWN_SCORES = ("score_gen", "score_disc", "score_anom")
+JUDGED_BY = ("score_disc", "score_anom")  # what `map` tells the quality of a map by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,9 +169,9 @@ def _autoencoders(folder: Path, ranking: Ranking, config: PortrayConfig) -> "Ite
 
 def _histograms(ranking: Ranking) -> "Iterator[Drawing]":
     from peculiar.figures.galleries import figure_score_histograms
+    from peculiar.scoring.scores import FORMS
 
-    forms = ("_sigma", "_percentile", "_conditional")
-    raw = [each for each in ranking.schema.names if each.startswith("score_") and not each.endswith(forms)]
+    raw = [each for each in ranking.schema.names if each.startswith("score_") and not each.endswith(FORMS)]
     names = [each for raw_name in raw for each in (raw_name, f"{raw_name}_conditional") if each in ranking.schema.names]
     yield "scores", "Every score", lambda: figure_score_histograms({each: ranking.column(each) for each in names})
 
@@ -194,8 +194,7 @@ def _drawn(home: Path, stem: str, heading: str, figure: "Figure") -> "Picture":
     from peculiar.io.pages import Picture
 
     for suffix in ("png", "pdf"):
-        with atomic(home / f"{stem}.{suffix}") as partial:
-            figure.savefig(partial, dpi=150)
+        save_figure(figure, home / f"{stem}.{suffix}")
     return Picture(path=home / f"{stem}.png", alt=heading, heading=heading)
 
 
@@ -203,12 +202,10 @@ def _write_page(home: Path, ranking: Ranking, maps: dict[str, _Map], pictures: "
     from peculiar.io.pages import Section, Table, write_page
 
     sections: list[Section] = [*pictures]
-    rows: list[list[Any]] = [
-        [name, *(each.quality.get(column) for column in SHOWN_SCORES[1:])] for name, each in maps.items()
-    ]
+    rows: list[list[Any]] = [[name, *map(each.quality.get, JUDGED_BY)] for name, each in maps.items()]
     if rows:
         caption = "Cross-validated R2 of the score's ranks, predicted from the nearest on the map; 1 is perfect."
-        columns = ["map", *SHOWN_SCORES[1:]]
+        columns = ["map", *JUDGED_BY]
         sections.insert(2, Table(columns=columns, rows=rows, heading="What a place tells", caption=caption))
     path = home / "portraits.html"
     write_page(path, "Kinds of things", sections, subtitle=f"{len(ranking):,} objects", provenance=ranking.weights)

@@ -14,7 +14,7 @@ from peculiar.reference import (
     read_reference,
     refuse_unknown_columns,
 )
-from peculiar.run import Run, Track, begin, finish, quiet, read_run, read_started
+from peculiar.run import Run, Track, begin, finish, quiet, read_run, refuse_made_anew
 from peculiar.survey import Survey, Table
 
 if TYPE_CHECKING:
@@ -62,9 +62,8 @@ def rank(folder: Path, config: RankConfig, *, name: str = "main", replace: bool 
     if scored is None:
         raise FileNotFoundError(f'scores/{config.scores} is not complete in {folder}; run "peculiar score" first')
     home = folder / "rankings" / name
-    before = read_run(home) or read_started(home)
-    if before is not None and not replace and before.inputs["identity"] != scored.identity:
-        raise ValueError(f"{home} ranks scores that were replaced since; rank again with --replace, or another --name")
+    message = f"{home} ranks scores that were replaced since; rank again with --replace, or another --name"
+    refuse_made_anew(home, {"identity": scored.identity}, message, replace=replace)
     refuse_unknown_columns(survey, config.condition_on)
     inputs = {"scores": facts.version, "identity": scored.identity}
     run = begin(home, "rank", config, inputs=inputs, replace=replace)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 
 from peculiar.ranking import FIRST_SHOWN, Ranking
-from peculiar.run import Run, Track, atomic, begin, finish, quiet, write_json
+from peculiar.run import Run, Track, begin, finish, quiet, save_figure, write_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -157,8 +157,7 @@ def _draw(home: Path, scores: dict[str, np.ndarray], planted_class: np.ndarray, 
     title = f"Planted oddities in the top {SHOWN_TOP} %"
     figure = figure_recovery(planted_class[is_planted].tolist(), found, relative[is_planted], title=title)
     figure.axes[1].set_xlabel("rank of the strength within its class")
-    with atomic(home / "recovery.png") as partial:
-        figure.savefig(partial, dpi=150)
+    save_figure(figure, home / "recovery.png")
 
 
 def _write_page(

@@ -13,7 +13,7 @@ from peculiar.reference import (
     read_reference,
     refuse_unknown_columns,
 )
-from peculiar.run import Run, Track, begin, finish, quiet, read_run, read_started
+from peculiar.run import Run, Track, begin, finish, quiet, read_run, refuse_made_anew
 from peculiar.survey import Survey, Table
 
 if TYPE_CHECKING:
@@ -60,11 +60,8 @@ def relate(folder: Path, config: RelateConfig, *, name: str, replace: bool = Fal
         raise ValueError(f"{config.of} has no score to relate; it has {', '.join(table.schema.names)}")
     refuse_unknown_columns(survey, config.condition_on)
     measures = Table(folder / "scores" / config.scores / "table.lance")
-    before = read_run(home) or read_started(home)
-    if before is not None and not replace and before.inputs["identity"] != made.identity:
-        raise ValueError(
-            f"{config.of} was made anew since {home} was; relate it again with --replace, or another --name"
-        )
+    message = f"{config.of} was made anew since {home} was; relate it again with --replace, or another --name"
+    refuse_made_anew(home, {"identity": made.identity}, message, replace=replace)
     inputs = {config.of: table.version, "identity": made.identity}
     run = begin(home, "relate", config, inputs=inputs, replace=replace)
     if not (home / "reference.json").exists():

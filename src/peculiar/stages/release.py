@@ -9,7 +9,7 @@ import numpy as np
 
 from peculiar.checkpoint import TrainingFolder
 from peculiar.ranking import FIRST_SHOWN, Ranking
-from peculiar.run import Run, Track, atomic, begin, finish, quiet
+from peculiar.run import Run, Track, begin, finish, quiet, save_figure
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -159,8 +159,7 @@ def _write_figures(ranking: Ranking, home: Path, config: ReleaseConfig, track: T
     }
     with track("drawing figures", len(makers)) as advance:
         for key, make in makers.items():
-            with atomic(folder / f"{key}.png") as partial:
-                make().savefig(partial, dpi=150)
+            save_figure(make(), folder / f"{key}.png")
             advance(1)
     return captions
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from peculiar.checkpoint import TrainingFolder, file_digest, load_network, load_tensors, save_tensors
-from peculiar.run import Run, Track, atomic, begin, finish, quiet, read_run, read_started
+from peculiar.run import Run, Track, atomic, begin, finish, quiet, read_run, read_started, save_figure
 from peculiar.survey import Survey, Table
 
 if TYPE_CHECKING:
@@ -280,8 +280,7 @@ def _sweep_page(home: Path, table: "pa.Table", weights: tuple[float, ...], surve
         figures[f"top-{weight:g}"] = figure_images(survey.images(object_id[order[:N_SHOWN]]), heading=heading)
     pictures = []
     for name, figure in figures.items():
-        with atomic(home / f"{name}.png") as partial:
-            figure.savefig(partial, dpi=150)
+        save_figure(figure, home / f"{name}.png")
         pictures.append(Picture(path=home / f"{name}.png", alt=name, heading=name.replace("top-", "First by weight ")))
     write_page(home / "sweep.html", f"Reconstruction weights, {len(object_id):,} objects", pictures)
     return home / "sweep.html"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from peculiar.ranking import Ranking, residuals_by
-from peculiar.run import Run, Track, begin, finish, quiet, read_run, read_started
+from peculiar.run import Run, Track, begin, finish, quiet, refuse_made_anew
 from peculiar.survey import ShuffledImages, Survey, Table
 
 if TYPE_CHECKING:
@@ -95,7 +95,11 @@ def train_autoencoder(
     if ranking is not None and config.of == "residual":
         residuals = residuals_by(folder, ranking.scored, ranking.facts, config.device)
         inputs |= {"gan": ranking.scored.inputs["gan"], "scores": ranking.scored.identity}
-        _refuse_other_scores(home, ranking.scored, replace)
+        message = (
+            f"{home} was trained on residuals of scores that were made anew since; "
+            "train under another --name, or with --replace"
+        )
+        refuse_made_anew(home, {"scores": ranking.scored.identity}, message, replace=replace)
     images = _SampledImages(survey, config, _sample(survey, ranking, config), residuals)
     machine = engine.machine(config.device)
     training, form = _prepare(images, config, machine)
@@ -112,17 +116,6 @@ def train_autoencoder(
         track=track,
     )
     return finish(home, run, **reached, machine=str(machine))
-
-
-def _refuse_other_scores(home: Path, scored: Run, replace: bool) -> None:
-    before = read_run(home) or read_started(home)
-    if before is None or replace:
-        return
-    if before.inputs.get("scores", scored.identity) != scored.identity:
-        raise ValueError(
-            f"{home} was trained on residuals of scores that were made anew since; "
-            "train under another --name, or with --replace"
-        )
 
 
 def _sample(survey: Survey, ranking: Ranking | None, config: TrainAutoencoderConfig) -> "np.ndarray":
