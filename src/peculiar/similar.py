@@ -13,7 +13,7 @@ from peculiar.survey import Table, first_few, missing_objects
 if TYPE_CHECKING:
     from peculiar.scoring.neighbors import Scale
 
-EXACT_ROWS = 1_000_000  # fewer are held in memory: 256 MB at 64 features, 25 ms a query
+EXACT_ROWS = 1_000_000  # fewer are held in memory: 256 MB at 64 features
 N_SIMILAR = 24
 N_NEIGHBORS = 10  # that the recall of an index is measured with
 SCAN_ROWS = 65_536

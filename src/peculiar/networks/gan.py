@@ -118,7 +118,7 @@ class Critic(nn.Module):
         x = activations[-1]
         gradient = self._head_map(x.shape).to(x.dtype).expand_as(x)
         for layer, x in zip(reversed(self.trunk.layers), reversed(activations), strict=False):
-            # The product with 1 or 0.2 by the sign of x; torch.where takes twenty times as long for bfloat16.
+            # The product with 1 or 0.2 by the sign of x; torch.where is far slower for bfloat16.
             gradient = torch.ops.aten.leaky_relu_backward(gradient, x, SLOPE, True)
             gradient = transposed(gradient, layer.get_parameter("weight"))
         return fold(gradient.float(), images.shape[-1])

@@ -19,8 +19,8 @@ COARSE = 48  # pixels a side, about, that directions are looked for at: lines ar
 AT_ONCE = 256  # images at once: some 60 MB
 FAINTEST = 0.01  # of straightness and missing light: below it there is none to speak of
 # Logistic regression, no weight below zero, on 140 of the 280 objects planted among 20,000 simulated ones, rounded.
-# The fit gave the excess no weight (0.03; 0.1 was set by hand): it tells artefacts by itself (AUROC 0.71), and
-# nothing beside straightness.
+# The fit gave the excess next to no weight, and 0.1 was set by hand: it tells artefacts by itself, and little beside
+# straightness.
 INTERCEPT, STRAIGHTNESS, MISSING, EXCESS = 6.9, 2.2, 0.7, 0.1
 
 
@@ -70,10 +70,8 @@ def artefact_hint(
     a little, the `excess` of the critic's score (`ScoreLine`; -3 to 6 deviations). It says what an odd object is odd
     by, not whether it is odd, as if one odd object in two were an artefact.
 
-    Tuned on half of the oddities planted among 20,000 simulated objects. On the other half, artefacts stand above
-    astrophysical ones with an AUROC of 0.83 (95 %: 0.75 to 0.90); where both are of the stronger half of their class,
-    0.98; the excess alone 0.71. That flatters: only the weights were held out, the measures themselves were chosen with
-    all planted objects in view, and both halves have the same classes.
+    Tuned on half of the oddities planted among 20,000 simulated objects, with the measures themselves chosen in view of
+    all of them: how well it does elsewhere is not known.
 
     On real HSC images the first are ghosts, halos, edges and missing bands. On images that the galaxy fills, as Galaxy
     Zoo's, disks seen edge-on stand among them: there it is worth little.
