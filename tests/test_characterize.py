@@ -63,7 +63,7 @@ def test_similar_objects_are_the_nearest_by_hand(folder, inputs):
     assert_array_equal(atlas.similar(asked, 3, features="image", is_farthest=True)["object_id"], nearest[::-1][:3])
     output = peculiar("similar", folder, inputs.names[7], "-n", "5", "--features", "image", "--figure")
     assert all(str(each) in output for each in nearest[1:6])
-    assert (folder / "figures" / f"similar-{asked}-image.png").stat().st_size > 10_000
+    assert (folder / "figures" / f"similar-{asked}-image-5.png").stat().st_size > 10_000
 
 
 def test_an_object_that_is_not_there_is_named(folder):

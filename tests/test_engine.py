@@ -100,6 +100,11 @@ def test_an_absent_device_is_refused():
     assert str(engine.machine("cpu", is_full_precision=True)) == "cpu in float32"
 
 
+def test_a_device_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="device must be auto, cpu, cuda or mps, got 'bogus'"):
+        engine.machine("bogus")
+
+
 def test_tuning_pins_threads_and_leaves_no_variable_behind(made):
     code = """
         import os, sys

@@ -1,10 +1,21 @@
 import json
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from peculiar.run import as_json, atomic, begin, compared_fields, finish, read_run, read_started, recorded_config
+from peculiar.run import (
+    as_json,
+    atomic,
+    begin,
+    compared_fields,
+    finish,
+    home_of,
+    read_run,
+    read_started,
+    recorded_config,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,3 +102,60 @@ def test_an_atomic_file_is_whole_or_not_there(tmp_path):
     assert path.read_text() == "after"
     assert [each.name for each in tmp_path.iterdir()] == ["file.txt"]
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../survey", "a/b", "a\\b", "naïve", "a b", "x" * 101, "a\n"])
+def test_a_name_that_could_be_a_path_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match="must be letters, digits, - and _"):
+        home_of(tmp_path, "maps", name)
+    assert home_of(tmp_path, "maps", "mine-2_b") == tmp_path / "maps" / "mine-2_b"
+
+
+def test_another_process_cannot_begin_where_one_is_at_work(tmp_path, made):
+    begins = """
+        import sys
+        from dataclasses import dataclass
+        from pathlib import Path
+        from peculiar.run import begin
+
+        @dataclass(frozen=True, kw_only=True)
+        class Config:
+            weight: float = 0.3
+
+        try:
+            begin(Path(sys.argv[1]), "score", Config(), inputs={})
+        except ValueError as error:
+            print(error)
+    """
+    begin(tmp_path / "a", "score", Config(), inputs={})
+    begin(tmp_path / "a", "score", Config(), inputs={})  # the same process may, after an error
+    run = begin(tmp_path / "b", "score", Config(), inputs={})
+    assert "another process is at work in" in made.python(begins, tmp_path / "b")
+    finish(tmp_path / "b", run)
+    shutil.rmtree(tmp_path / "b")
+    assert made.python(begins, tmp_path / "b") == ""  # and what died holds nothing
+
+
+def test_what_a_kill_leaves_of_a_replaced_folder_does_not_pass_for_complete(tmp_path, monkeypatch):
+    home = tmp_path / "a"
+    finish(home, begin(home, "score", Config(), inputs={}))
+    (home / "deep").mkdir()
+
+    def killed(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        begin(home, "score", Config(), inputs={}, replace=True)
+    assert read_run(home) is None
+
+
+def test_a_field_that_an_older_record_does_not_have_was_as_its_default(tmp_path):
+    begin(tmp_path, "score", Config(), inputs={})
+    record = json.loads((tmp_path / "started.json").read_text())
+    del record["config"]["bands"]
+    (tmp_path / "started.json").write_text(json.dumps(record))
+    begin(tmp_path, "score", Config(), inputs={})
+    (tmp_path / "started.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="bands was None, now"):
+        begin(tmp_path, "score", Config(bands=("z",)), inputs={})

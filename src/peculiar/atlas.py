@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from peculiar.feature_set import FeatureSet
+from peculiar.feature_set import FeatureSet, default_features
 from peculiar.ranking import FIRST_SHOWN, Ranking
-from peculiar.run import Run, Track, begin, finish, quiet, read_run, recorded_config
+from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run, recorded_config
 from peculiar.stages.ingest import IngestConfig
 from peculiar.standing import Standing, standings
 from peculiar.survey import Survey, Table
@@ -49,7 +49,7 @@ class Atlas:
 
     def __init__(self, folder: str | Path, *, track: Track = quiet) -> None:
         self.folder, self.track = Path(folder), track
-        self._open_for_search: dict[tuple[str, int], Similar] = {}
+        self._open_for_search: dict[tuple[str | int, ...], Similar] = {}
 
     def __repr__(self) -> str:
         return f"Atlas({str(self.folder)!r}, {len(self.survey)} objects)"
@@ -77,9 +77,9 @@ class Atlas:
         """Train generator and critic. See `TrainGanConfig` for options, `choose_preset` for what none stands for."""
         from peculiar.stages.train_gan import PRESETS, train_gan
 
-        home = self.folder / "networks" / name
+        home = home_of(self.folder, "networks", name)
         config = self._config(
-            home, self._preset(home, PRESETS, preset, options), options, replace or preset is not None
+            home, self._preset(home, PRESETS, preset, options, replace), options, replace or preset is not None
         )
         return train_gan(self.folder, config, name=name, replace=replace, track=self.track)
 
@@ -89,9 +89,9 @@ class Atlas:
         """Train the encoder. See `TrainEncoderConfig` for options."""
         from peculiar.stages.train_encoder import PRESETS, train_encoder
 
-        home = self.folder / "networks" / name
+        home = home_of(self.folder, "networks", name)
         config = self._config(
-            home, self._preset(home, PRESETS, preset, options), options, replace or preset is not None
+            home, self._preset(home, PRESETS, preset, options, replace), options, replace or preset is not None
         )
         return train_encoder(self.folder, config, name=name, replace=replace, track=self.track)
 
@@ -99,14 +99,14 @@ class Atlas:
         """Find latents and score what is not scored yet. See `ScoreConfig` for options."""
         from peculiar.stages.score import ScoreConfig, score
 
-        config = self._config(self.folder / "scores" / name, ScoreConfig(), options, replace)
+        config = self._config(home_of(self.folder, "scores", name), ScoreConfig(), options, replace)
         return score(self.folder, config, name=name, replace=replace, track=self.track)
 
     def rank(self, *, name: str = "main", replace: bool = False, **options: Any) -> Run:
         """Compare scores with a frozen reference. See `RankConfig` for options."""
         from peculiar.stages.rank import RankConfig, rank
 
-        config = self._config(self.folder / "rankings" / name, RankConfig(), options, replace)
+        config = self._config(home_of(self.folder, "rankings", name), RankConfig(), options, replace)
         return rank(self.folder, config, name=name, replace=replace, track=self.track)
 
     def sweep_weights(
@@ -115,14 +115,14 @@ class Atlas:
         """Score a sample anew at other reconstruction weights; table, figure and page in `sweeps/<name>`."""
         from peculiar.stages.score import ScoreConfig, sweep_weights
 
-        config = self._config(self.folder / "scores" / name, ScoreConfig(), {}, replace=False)
+        config = self._config(home_of(self.folder, "scores", name), ScoreConfig(), {}, replace=False)
         return sweep_weights(self.folder, config, tuple(weights), sample, name=name, track=self.track)
 
     def release(self, *, name: str = "main", replace: bool = False, **options: Any) -> Run:
         """Write the catalog, the selection, figures and a report to `release/<name>`. See `ReleaseConfig`."""
         from peculiar.stages.release import ReleaseConfig, release
 
-        config = self._config(self.folder / "release" / name, ReleaseConfig(), options, replace)
+        config = self._config(home_of(self.folder, "release", name), ReleaseConfig(), options, replace)
         return release(self.folder, config, name=name, replace=replace, track=self.track)
 
     def run(self, images: str | Path | None = None, *, preset: Preset | None = None, **options: Any) -> Run:
@@ -170,22 +170,39 @@ class Atlas:
         from peculiar.stages.train_autoencoder import PRESETS, train_autoencoder
 
         name = name or f"autoencoder-{of}"
-        home = self.folder / "networks" / name
+        home = home_of(self.folder, "networks", name)
         options = {"of": of, **options}
         config = self._config(
-            home, self._preset(home, PRESETS, preset, options), options, replace or preset is not None
+            home, self._preset(home, PRESETS, preset, options, replace), options, replace or preset is not None
         )
         return train_autoencoder(self.folder, config, name=name, replace=replace, track=self.track)
+
+    def train_features(
+        self, *, preset: Preset | None = None, name: str = "self-supervised", replace: bool = False, **options: Any
+    ) -> Run:
+        """Train self-supervised features on the survey's own images. See `TrainFeaturesConfig` for options."""
+        from peculiar.stages.train_features import PRESETS, train_features
+
+        home = home_of(self.folder, "networks", name)
+        config = self._config(
+            home, self._preset(home, PRESETS, preset, options, replace), options, replace or preset is not None
+        )
+        return train_features(self.folder, config, name=name, replace=replace, track=self.track)
 
     def make_features(self, name: str, *, replace: bool = False, **options: Any) -> Run:
         """Fill the feature set `features/<name>`. See `FeaturesConfig` for options.
 
-        Without options "residual" and "image" are made by the autoencoders of these names, "critic" by the critic.
+        Without options "residual" and "image" are made by the autoencoders of these names, "critic" by the critic,
+        "self-supervised" by the network of `train_features`.
         """
         from peculiar.stages.features import FeaturesConfig, make_features
 
-        own: dict[str, Any] = {"source": "critic"} if name == "critic" else {"network": f"autoencoder-{name}"}
-        home = self.folder / "features" / name
+        usual: dict[str, dict[str, Any]] = {
+            "critic": {"source": "critic"},
+            "self-supervised": {"source": "self-supervised", "network": "self-supervised"},
+        }
+        own = usual.get(name, {"network": f"autoencoder-{name}"})
+        home = home_of(self.folder, "features", name)
         config = self._config(home, dataclasses.replace(FeaturesConfig(), **own), options, replace)
         return make_features(self.folder, config, name=name, replace=replace, track=self.track)
 
@@ -193,7 +210,7 @@ class Atlas:
         """Grow an extended isolation forest on the feature set of its name, or on `features`. See `ForestConfig`."""
         from peculiar.stages.forest import ForestConfig, grow_forest
 
-        config = self._config(self.folder / "forests" / name, ForestConfig(features=name), options, replace)
+        config = self._config(home_of(self.folder, "forests", name), ForestConfig(features=name), options, replace)
         return grow_forest(self.folder, config, name=name, replace=replace, track=self.track)
 
     def relate(self, of: str, *, name: str | None = None, replace: bool = False, **options: Any) -> Run:
@@ -201,7 +218,9 @@ class Atlas:
         from peculiar.stages.relate import RelateConfig, relate
 
         name = name or of.replace("/", "-")
-        config = self._config(self.folder / "rankings" / name, RelateConfig(of=of), options, replace)
+        config = self._config(
+            home_of(self.folder, "rankings", name), RelateConfig(of=of), {"of": of, **options}, replace
+        )
         return relate(self.folder, config, name=name, replace=replace, track=self.track)
 
     def features(self, name: str = "residual") -> FeatureSet:
@@ -210,24 +229,55 @@ class Atlas:
 
     def similar(
         self,
-        objects: ObjectIds | int | str,
+        objects: ObjectIds | int | str | None = None,
         n: int = 24,
         *,
-        features: str = "residual",
+        images: np.ndarray | str | Path | None = None,
+        features: str = "",
         is_farthest: bool = False,
     ) -> "astropy.table.Table":
-        """The `n` objects most similar to one object or to a group, or least, as a table of object_id and distance."""
+        """The `n` objects most similar to one object or to a group, or least, as a table of object_id and distance.
+
+        Parameters
+        ----------
+        objects
+            One object, or a group, by id or by source.
+        images
+            In their place, images from outside the survey: uint8 (n, height, width, channels), or a file that is read
+            as the survey's own were.
+        features
+            Name of the feature set; empty for self-supervised, residual, or the only one there is.
+        """
         import pyarrow as pa
 
-        named = [objects] if isinstance(objects, int | str | np.integer) else objects
-        ids, distances = self._searched(features).to(self.object_ids(named), n, is_farthest=is_farthest)
-        return _astropy(pa.table({"object_id": ids, "distance": distances}))
+        if (objects is None) == (images is None):
+            raise ValueError("similar needs objects of the survey, or images from outside it, and not both")
+        features = features or default_features(self.folder, is_of_images=images is not None)
+        searched = self._searched(features)
+        if images is not None:
+            vectors = self.features(features).of_images(self.outside_images(images))
+            ids, distances = searched.to_vector(vectors, n, is_farthest=is_farthest)
+        else:
+            named = [objects] if isinstance(objects, int | str | np.integer) else objects
+            ids, distances = searched.to(self.object_ids(named or []), n, is_farthest=is_farthest)
+        table = _astropy(pa.table({"object_id": ids, "distance": distances}))
+        table.meta["features"] = features
+        return table
+
+    def outside_images(self, images: np.ndarray | str | Path) -> np.ndarray:
+        """Images that the survey does not have, in its form, uint8 (n, height, width, channels); a file is read."""
+        from peculiar.stages.ingest import read_like
+
+        if isinstance(images, str | Path):
+            return read_like(self.folder, Path(images))
+        return images[None] if images.ndim == len(self.survey.form.shape) else images
 
     def _searched(self, features: str) -> "Similar":
-        """A feature set opened for search, kept open for the next question while its table is the same."""
+        """A feature set opened for search, kept open for the next question while it is the same."""
         from peculiar.similar import Similar
 
-        key = (features, self.features(features).table.version)
+        opened, index = self.features(features), read_run(home_of(self.folder, "indices", features))
+        key = (features, opened.run.identity, opened.table.version, index.finished if index else "")
         if key not in self._open_for_search:
             self._open_for_search = {key: Similar(self.folder, features)}
         return self._open_for_search[key]
@@ -236,24 +286,27 @@ class Atlas:
         """Index a feature set of a million objects or more for `similar`. See `IndexConfig`."""
         from peculiar.stages.index import IndexConfig, build_index
 
-        config = self._config(self.folder / "indices" / features, IndexConfig(features=features), options, replace)
+        config = self._config(
+            home_of(self.folder, "indices", features), IndexConfig(features=features), options, replace
+        )
         return build_index(self.folder, config, replace=replace, track=self.track)
 
     def make_map(self, name: str, *, replace: bool = False, **options: Any) -> Run:
         """Lay objects out in two dimensions: `maps/<name>`, of the feature set `of` (its name). See `MapConfig`."""
         from peculiar.stages.map import MapConfig, make_map
 
-        config = self._config(self.folder / "maps" / name, MapConfig(of=name), options, replace)
+        config = self._config(home_of(self.folder, "maps", name), MapConfig(of=name), options, replace)
         return make_map(self.folder, config, name=name, replace=replace, track=self.track)
 
-    def cluster(
-        self, of: str = "maps/residual", *, name: str | None = None, replace: bool = False, **options: Any
-    ) -> Run:
-        """Find clusters in "features/NAME" or "maps/NAME", with a card for each. See `ClusterConfig`."""
+    def cluster(self, of: str | None = None, *, name: str | None = None, replace: bool = False, **options: Any) -> Run:
+        """Find clusters in "features/NAME" or "maps/NAME" (maps/residual), with their cards. See `ClusterConfig`."""
         from peculiar.stages.cluster import ClusterConfig, cluster
 
+        if of is not None:
+            options["of"] = of
+        of = of or "maps/residual"
         name = name or of.replace("/", "-")
-        config = self._config(self.folder / "clusters" / name, ClusterConfig(of=of), options, replace)
+        config = self._config(home_of(self.folder, "clusters", name), ClusterConfig(of=of), options, replace)
         return cluster(self.folder, config, name=name, replace=replace, track=self.track)
 
     def card(self, name: int | str, **options: Any) -> Path:
@@ -268,26 +321,35 @@ class Atlas:
 
         return portray(self.folder, PortrayConfig(**options), name=name, replace=True, track=self.track)
 
-    def characterize(self, *, preset: Preset | None = None, seed: int | None = None, device: str | None = None) -> Run:
+    def characterize(
+        self,
+        *,
+        preset: Preset | None = None,
+        seed: int | None = None,
+        device: str | None = None,
+        replace: bool = False,
+    ) -> Run:
         """Turn a list of high scores into kinds of things; whatever is complete already is left as it is.
 
         Autoencoders of residuals and of images, their features and the critic's, a forest on the residuals' features,
-        the four maps of the paper's Fig. 6, clusters on the last of them, and a page of pictures. `seed` and
-        `device` are those of all stages.
+        the four maps of the paper's Fig. 6, clusters on the last of them, and a page of pictures. `seed`,
+        `device` and `replace` are those of all stages.
         """
         where: dict[str, Any] = {} if device is None else {"device": device}
         seeded: dict[str, Any] = {} if seed is None else {"seed": seed}
         for of in _AUTOENCODED:
-            asked = self._unless_begun(f"autoencoder-{of}", preset or "auto")
-            self.train_autoencoder(of=of, preset=asked, **where, **seeded)
-            self.make_features(of, **where)
-            self.relate(f"features/{of}")
-        self.make_features("critic", **where)
-        self.grow_forest("residual", **seeded)
-        self.relate("forests/residual")
+            asked = preset or (None if replace else self._unless_begun(f"autoencoder-{of}", "auto"))
+            self.train_autoencoder(of=of, preset=asked, replace=replace, **where, **seeded)
+            self.make_features(of, replace=replace, **where)
+            self.relate(f"features/{of}", replace=replace)
+        self.make_features("critic", replace=replace, **where)
+        self.grow_forest("residual", replace=replace, **seeded)
+        self.relate("forests/residual", replace=replace)
         for name in ("pixels", "residual-pixels", *_AUTOENCODED):
-            self.make_map(name, **seeded)
-        self.cluster("maps/residual", is_fine=True, **seeded)  # a map of galaxies is one cloud: "eom" halves it
+            self.make_map(name, replace=replace, **seeded)
+        self.cluster(
+            "maps/residual", is_fine=True, replace=replace, **seeded
+        )  # a map of galaxies is one cloud: "eom" halves it
         return self.portray(**seeded)
 
     def choose_preset(self, preset: Preset, device: str = "auto") -> Literal["paper", "small"]:
@@ -303,11 +365,13 @@ class Atlas:
         return chosen
 
     def _unless_begun(self, network: str, preset: Preset) -> Preset | None:
-        return preset if recorded_config(self.folder / "networks" / network) is None else None
+        return preset if recorded_config(home_of(self.folder, "networks", network)) is None else None
 
-    def _preset(self, home: Path, presets: dict[str, Any], preset: Preset | None, options: dict[str, Any]) -> Any:
+    def _preset(
+        self, home: Path, presets: dict[str, Any], preset: Preset | None, options: dict[str, Any], replace: bool
+    ) -> Any:
         """The config of a preset; where none is asked for and the folder was begun, its record will speak."""
-        if preset is None and recorded_config(home) is not None:
+        if preset is None and not replace and recorded_config(home) is not None:
             return next(iter(presets.values()))
         return presets[self.choose_preset(preset or "auto", options.get("device", "auto"))]
 
@@ -407,7 +471,7 @@ class Atlas:
         found: dict[str, Any] = {"object_id": object_id}
         columns = [column for column in self.survey.schema.names if column not in ("image", "flux")]
         found |= self.survey.take([object_id], columns).to_pylist()[0]
-        if read_run(self.folder / "rankings" / ranking) is not None:
+        if read_run(home_of(self.folder, "rankings", ranking)) is not None:
             opened = self.ranking(ranking)
             if object_id in opened.object_ids:
                 found |= opened.rows(np.array([object_id])).to_pylist()[0]

@@ -124,7 +124,10 @@ def machine(device: str = "auto", *, is_full_precision: bool = False) -> Machine
         raise ValueError("device cuda was asked for, and torch sees no CUDA device; use --device cpu or auto")
     if device == "mps" and not torch.backends.mps.is_available():
         raise ValueError("device mps was asked for, and torch sees no MPS device; use --device cpu or auto")
-    chosen = torch.device(device)
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"device must be auto, cpu, cuda or mps, got {device!r}") from None
     return Machine(chosen, not is_full_precision and _has_bfloat16(chosen))
 
 

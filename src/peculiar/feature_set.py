@@ -1,6 +1,7 @@
 """A finished feature set opened for reading: a named vector an object, whatever made it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from peculiar.checkpoint import load_pinned
-from peculiar.run import Run, read_run
-from peculiar.survey import Table
+from peculiar.run import Run, home_of, read_run
+from peculiar.survey import Survey, Table
 
 SCAN_ROWS = 8_192
 
@@ -24,7 +25,7 @@ class FeatureSet:
     """
 
     def __init__(self, folder: Path, name: str) -> None:
-        self.folder, self.name, self.home = folder, name, folder / "features" / name
+        self.folder, self.name, self.home = folder, name, home_of(folder, "features", name)
         run = read_run(self.home)
         if run is None:
             there = ", ".join(feature_sets(folder)) or "none"
@@ -59,6 +60,35 @@ class FeatureSet:
         """Vectors of these objects, float32 (n, n_features), in the order asked for."""
         return take_vectors(self.table, object_ids).reshape(len(object_ids), self.n_features)
 
+    def of_images(self, images: np.ndarray, device: str = "auto") -> np.ndarray:
+        """Vectors, float32 (n, n_features), of images from outside the survey, by the network that made the set.
+
+        Parameters
+        ----------
+        images
+            uint8 (n, height, width, channels), as the survey stores its own.
+
+        Raises
+        ------
+        ValueError
+            The set was made of residuals, which only objects that are scored have, or read from a table; or the
+            images are of another shape; or the network's file has changed since.
+        """
+        kind, made_by = self.run.outputs["kind"], self.run.outputs["provenance"]
+        if kind == "table" or made_by.get("of") == "residual":
+            made_of = "read from a table" if kind == "table" else "made of residuals"
+            raise ValueError(
+                f"features/{self.name} cannot be made of an image alone, as it was {made_of}; "
+                f"name a set that was made of images (there: {', '.join(feature_sets(self.folder))})"
+            )
+        shape = Survey(self.folder / "survey" / "table.lance").form.shape
+        if images.dtype != np.uint8 or images.shape[1:] != shape:
+            raise ValueError(
+                f"images must be uint8 (n, {', '.join(map(str, shape))}), got {images.dtype} {images.shape}"
+            )
+        made, _ = self._apply(device)(images)
+        return made
+
     def decoded(self, object_ids: np.ndarray) -> np.ndarray:
         """What the autoencoder gives back of these objects' vectors, uint8 (n, height, width, channels).
 
@@ -82,6 +112,79 @@ class FeatureSet:
         with torch.no_grad():
             return to_stored(network.decode(torch.tensor(self.take(object_ids))).numpy())
 
+    def _apply(self, device: str) -> "Applied":
+        made_by = self.run.outputs["provenance"]
+        return applied(self.folder / made_by["network"], made_by["digest"], self.run.outputs["kind"], device)
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A network that makes features, opened: uint8 images (n, height, width, channels) in, vectors out.
+
+    The second of what a call gives is score_autoencoder, of an autoencoder; None of others.
+    """
+
+    n_features: int
+    make: Callable[[np.ndarray], tuple[np.ndarray, ...]]
+
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Vectors, float32 (n, n_features), and scores (n,)."""
+        vectors, *scores = self.make(images)
+        return vectors, scores[0] if scores else None
+
+
+def applied(path: Path, digest: str, kind: str, device: str) -> Applied:
+    """The network of a checkpoint as it makes features of `kind`: autoencoder, critic or self-supervised.
+
+    Raises
+    ------
+    ValueError
+        The file is not the one of this digest, or its training was not finished.
+    """
+    from peculiar import engine
+
+    engine.tune()
+    import torch
+
+    from peculiar.networks.autoencoder import Autoencoder
+    from peculiar.networks.contrastive import ContrastiveEncoder
+    from peculiar.networks.gan import Critic
+    from peculiar.scoring.reconstruction import in_batches
+
+    network: torch.nn.Module
+    if kind == "autoencoder":
+        network = autoencoder = load_pinned(path, digest, "autoencoder", Autoencoder)
+        n_features = autoencoder.n_features
+
+        def apply(batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            features = autoencoder.encode(batch)
+            return features, (autoencoder.decode(features) - batch).abs().sum((1, 2, 3))
+
+    elif kind == "critic":
+        network = critic = load_pinned(path, digest, "critic", Critic)
+        n_features = len(critic.trunk.layers[-1].get_parameter("weight"))
+
+        def apply(batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return (critic.features(batch).mean((2, 3)),)
+
+    else:
+        network = encoder = load_pinned(path, digest, "encoder", ContrastiveEncoder)
+        n_features = encoder.n_features
+        if not encoder.get_buffer("components").any():
+            raise ValueError(f'{path} is from the middle of a training; finish it by "peculiar train-features"')
+
+        def apply(batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return (encoder.features(batch),)
+
+    machine = engine.machine(device)
+    machine.place(network)
+
+    def make(images: np.ndarray) -> tuple[np.ndarray, ...]:
+        with torch.no_grad():
+            return tuple(each.cpu().numpy() for each in in_batches(apply, machine.tensor(images)))
+
+    return Applied(n_features, make)
+
 
 def scan_vectors(table: Table, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Ids and vectors, float32 (n, n_features), of all rows of a table of vectors, a batch at a time."""
@@ -99,6 +202,25 @@ def vectors_of(column: Any) -> np.ndarray:
     whole = column.combine_chunks() if hasattr(column, "combine_chunks") else column
     flat: np.ndarray = whole.flatten().to_numpy(zero_copy_only=False)
     return flat.astype(np.float32, copy=False).reshape(len(column), -1)
+
+
+def default_features(folder: Path, *, is_of_images: bool = False) -> str:
+    """The feature set that is meant where none is named: self-supervised, residual, or the only one; empty for none.
+
+    With `is_of_images`, of those that can be made of an image alone.
+
+    Raises
+    ------
+    ValueError
+        There are several, and none of these names.
+    """
+    there = feature_sets(folder)
+    for name in ("self-supervised", "image", "critic") if is_of_images else ("self-supervised", "residual"):
+        if name in there:
+            return name
+    if len(there) > 1:
+        raise ValueError(f"name one of the feature sets, as there are several: {', '.join(there)}")
+    return "".join(there)
 
 
 def feature_sets(folder: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """A finished ranking opened for reading: scores, measures and catalog joined by `object_id`, and reconstructions."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from peculiar.checkpoint import load_pinned
-from peculiar.run import Run, read_run
+from peculiar.run import Run, home_of, read_run
 from peculiar.survey import Survey, Table, pixels
 
 if TYPE_CHECKING:
@@ -17,7 +18,18 @@ if TYPE_CHECKING:
 
 FIRST_SHOWN = "score_anom_conditional"  # METHOD.md sect. 8
 NOT_NUMBERS = ("image", "flux", "latent", "source")
+PLACES, GROUPS = ("map_x", "map_y"), ("cluster",)  # columns of maps and of clusters that carry their name
+HINT = "hint_artefact"  # the same in all clusters of a ranking
 MAKE_AT_ONCE = 256  # reconstructions made before they are handed on
+
+
+@dataclass(frozen=True, eq=False)
+class _Joined:
+    """A table that is read beside the others: its columns by the names that they have here."""
+
+    table: Table
+    names: dict[str, str]
+    is_complete: bool = True  # whether it has every ranked object
 
 
 class Ranking:
@@ -30,7 +42,7 @@ class Ranking:
     """
 
     def __init__(self, folder: Path, name: str = "main") -> None:
-        self.folder, self.home = folder, folder / "rankings" / name
+        self.folder, self.home = folder, home_of(folder, "rankings", name)
         run = read_run(self.home)
         if run is None:
             raise FileNotFoundError(f'rankings/{name} is not complete in {folder}; run "peculiar run {folder}" first')
@@ -39,7 +51,8 @@ class Ranking:
                 f"rankings/{name} holds other scores, made by {run.stage}; its columns are in every ranking"
             )
         self.run: Run = run
-        scores = folder / "scores" / run.config["scores"]
+        self.scored_in = f"scores/{run.config['scores']}"
+        scores = folder / self.scored_in
         scored = read_run(scores)
         if scored is None:
             raise FileNotFoundError(f'{scores} is not complete; run "peculiar score {folder}" first')
@@ -57,28 +70,53 @@ class Ranking:
         return len(self.relative)
 
     @cached_property
-    def others(self) -> list[Table]:
-        """Tables with the forms of other scores, as `relate` makes them; objects may be missing there."""
-        homes = sorted(path.parent for path in (self.folder / "rankings").glob("*/run.json"))
-        return [Table(home / "table.lance") for home in homes if (run := read_run(home)) and run.stage == "relate"]
+    def _joined(self) -> list[_Joined]:
+        """All tables that columns are read from: scores before measures, other scores, maps, clusters, the catalog."""
+        others = [self._other(home) for parent in ("rankings", "maps", "clusters") for home in self._finished(parent)]
+        mine = [_whole(self.relative), _whole(self.facts), *(each for each in others if each), _whole(self.survey)]
+        taken: set[str] = set()
+        for joined in mine:
+            for name in [name for name in joined.names if name in taken]:
+                del joined.names[name]
+            taken |= set(joined.names)
+        return mine
 
-    @cached_property
-    def _sources(self) -> dict[str, Table]:
-        """Which table a column is read from; scores before measures before the catalog's."""
-        found: dict[str, Table] = {}
-        for table in (self.relative, self.facts, *self.others, self.survey):
-            for name in table.schema.names:
-                found.setdefault(name, table)
-        return found
+    def _finished(self, parent: str) -> list[Path]:
+        return sorted(path.parent for path in (self.folder / parent).glob("*/run.json"))
+
+    def _other(self, home: Path) -> _Joined | None:
+        """What `relate`, `map` or `cluster` made, if it belongs to this ranking; objects may be missing there."""
+        run = read_run(home)
+        if run is None or run.stage not in ("relate", "map", "cluster"):
+            return None
+        if run.config.get("ranking", self.home.name) != self.home.name:
+            return None
+        table = Table(home / "table.lance")
+        named = {"map": PLACES, "cluster": GROUPS}.get(run.stage, ())
+        names = {f"{each}_{home.name}": each for each in named}
+        if run.stage == "cluster":
+            names[HINT] = HINT
+        if run.stage == "relate":
+            names = {each: each for each in table.schema.names}
+        return _Joined(table, names, is_complete=False)
 
     @property
+    def versions(self) -> dict[str, int]:
+        """Lance's versions of all tables that columns are read from, by their places: what a product is made of."""
+        return {each.table.path.relative_to(self.folder).as_posix(): each.table.version for each in self._joined}
+
+    @cached_property
     def schema(self) -> "pa.Schema":
-        """Columns of `rows`: ids and position, scores, measures, then the catalog's own."""
+        """Columns of `rows`: ids and position, scores, measures, places on maps, clusters, then the catalog's own."""
         import pyarrow as pa
 
         first = ("object_id", "source", "ra", "dec")
-        names = [*first, *(name for name in self._sources if name not in (*first, "image", "flux", "latent"))]
-        return pa.schema([self._sources[name].schema.field(name) for name in names])
+        fields: dict[str, pa.Field] = {}
+        for joined in self._joined:
+            schema = joined.table.schema
+            fields |= {ours: schema.field(theirs).with_name(ours) for ours, theirs in joined.names.items()}
+        names = [*first, *(name for name in fields if name not in (*first, "image", "flux", "latent"))]
+        return pa.schema([fields[name] for name in names])
 
     def rows(self, object_ids: np.ndarray) -> "pa.Table":
         """All columns but pixels and latents of these objects, in the order asked for."""
@@ -86,26 +124,33 @@ class Ranking:
 
         schema = self.schema
         columns: dict[str, pa.ChunkedArray] = {}
-        for table in (self.relative, self.facts, *self.others, self.survey):
-            mine = [name for name in schema.names if self._sources[name] is table]
-            taken = table.take(object_ids, mine, is_complete=table not in self.others)
-            columns |= {name: taken[name] for name in mine}
+        for joined in self._joined:
+            names = {ours: theirs for ours, theirs in joined.names.items() if ours in schema.names}
+            taken = joined.table.take(object_ids, list(names.values()), is_complete=joined.is_complete)
+            columns |= {ours: taken[theirs] for ours, theirs in names.items()}
         return pa.table([columns[name] for name in schema.names], schema=schema)
 
     def column(self, name: str) -> np.ndarray:
         """One numeric column over all ranked objects, float64, in the order of `object_ids`."""
-        if name not in self._sources or name in NOT_NUMBERS:
-            raise KeyError(f"no number {name!r} to order by; there are {', '.join(self.schema.names)}")
-        table = self._sources[name]
-        values = table.column(name)
+        joined = next((each for each in self._joined if name in each.names), None)
+        if joined is None or name in NOT_NUMBERS:
+            raise KeyError(f"no number {name!r} to order by; there are {', '.join(self._numbers())}")
+        table = joined.table
+        values = table.column(joined.names[name])
         if values.dtype.kind not in "iufb":
-            raise KeyError(f"{name} holds no numbers to order by")
+            raise KeyError(f"{name} holds no numbers to order by; these do: {', '.join(self._numbers())}")
         if table is self.relative:
             return values.astype(np.float64)
         ids = table.object_ids()
         order = np.argsort(ids, kind="stable")
         place = order[np.minimum(np.searchsorted(ids, self.object_ids, sorter=order), len(ids) - 1)]
         return np.where(ids[place] == self.object_ids, values.astype(np.float64)[place], np.nan)
+
+    def _numbers(self) -> list[str]:
+        import pyarrow as pa
+
+        kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
+        return [each.name for each in self.schema if any(is_kind(each.type) for is_kind in kinds)]
 
     @cached_property
     def object_ids(self) -> np.ndarray:
@@ -138,6 +183,10 @@ class Ranking:
         """Absolute differences of images and reconstructions, uint8 (n, height, width, channels)."""
         images = self.survey.images(object_ids).astype(np.int16)
         return np.abs(images - self.reconstructions(object_ids)).astype(np.uint8)
+
+
+def _whole(table: Table) -> _Joined:
+    return _Joined(table, {name: name for name in table.schema.names})
 
 
 def reconstruct(

@@ -45,11 +45,17 @@ def refuse_unknown_columns(survey: Survey, condition_on: tuple[str, ...]) -> Non
     Raises
     ------
     KeyError
-        Names the columns that are not there, and those that are.
+        Names the columns that are not there, or hold no numbers, and those that are.
     """
+    import pyarrow as pa
+
     absent = [column for column in condition_on if column not in survey.schema.names]
     if absent:
         raise KeyError(f"condition_on names no column of the survey: {absent}; there are {survey.schema.names}")
+    kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
+    texts = [each for each in condition_on if not any(is_kind(survey.schema.field(each).type) for is_kind in kinds)]
+    if texts:
+        raise KeyError(f"condition_on names columns that hold no numbers: {texts}; name others")
 
 
 def freeze(

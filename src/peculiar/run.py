@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -10,11 +11,16 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 FINISHED = "run.json"  # put in place last: its presence means complete
 STARTED = "started.json"  # the same promise, not yet kept
+LOCK = ".lock"  # held while a process works in a folder
+NAME = re.compile("[A-Za-z0-9_-]{1,100}")
 RECORDED_PACKAGES = ("peculiar", "torch", "numpy", "pylance", "pyarrow", "astropy", "scipy")
 
 
@@ -39,6 +45,7 @@ class Run:
     stage: str
     config: dict[str, Any]
     identity: str = ""  # of what stands in the folder: kept when it is added to, another when it is made anew
+    reads: dict[str, str] = dataclasses.field(default_factory=dict)  # identities of other folders, by place
     inputs: dict[str, Any] = dataclasses.field(default_factory=dict)
     outputs: dict[str, Any] = dataclasses.field(default_factory=dict)
     packages: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -46,37 +53,81 @@ class Run:
     finished: str = ""
 
 
-def begin(folder: Path, stage: str, config: Any, *, inputs: Mapping[str, Any], replace: bool = False) -> Run:
+def home_of(folder: Path, kind: str, name: str) -> Path:
+    """The folder of a product in the atlas `folder`: `kind` is networks, scores, maps ..., `name` the user's.
+
+    Raises
+    ------
+    ValueError
+        The name holds anything but letters, digits, - and _, so that it might be a path.
+    """
+    if not NAME.fullmatch(name):
+        raise ValueError(f"a name of {kind} must be letters, digits, - and _, at most 100 of them, got {name!r}")
+    return folder / kind / name
+
+
+_held: "dict[Path, FileLock]" = {}  # by folder; a process may begin again where an error ended its work
+
+
+def _hold(folder: Path) -> None:
+    """Keep every other process from working in `folder` until `finish`, or until this process ends."""
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = _held.setdefault(folder.resolve(), FileLock(folder.resolve() / LOCK, thread_local=False))
+    if not lock.is_locked:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise ValueError(f"another process is at work in {folder}; wait until it is done, or end it") from None
+
+
+def _empty(folder: Path) -> None:
+    """Take out all but the lock; the record first, so that what a kill leaves does not pass for complete."""
+    (folder / FINISHED).unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
+
+
+def begin(
+    folder: Path,
+    stage: str,
+    config: Any,
+    *,
+    inputs: Mapping[str, Any],
+    reads: Mapping[str, str] | None = None,
+    replace: bool = False,
+) -> Run:
     """Open a stage's folder for work, and return the record to `finish` with.
 
     A folder that was begun or finished with the same config is gone on with. Fields declared with
-    ``compare=False`` (workers, device) may differ.
+    ``compare=False`` (workers, device) may differ. `reads` are the identities of the folders that are read, by their
+    place in the atlas: where one of them is made anew, `peculiar status` calls this one stale.
 
     Raises
     ------
     ValueError
         The folder was made with another config, naming the fields that differ; with `replace` it is emptied instead.
+        Or another process is at work in it.
     """
     now = as_json(config)
     before = read_run(folder) or read_started(folder)
     if before is not None and before.stage != stage:
         raise ValueError(f"{folder} was made by {before.stage}, not by {stage}; take another --name")
+    if before is not None and not replace:
+        _refuse_another_config(folder, config, before)
+    _hold(folder)
     if before is not None and replace:
-        shutil.rmtree(folder)
+        _empty(folder)
         before = None
-    if before is not None:
-        differing = [name for name in compared_fields(config) if before.config.get(name) != now.get(name)]
-        if differing:
-            changes = ", ".join(f"{name} was {before.config.get(name)!r}, now {now.get(name)!r}" for name in differing)
-            raise ValueError(
-                f"{folder} was made by {before.stage} with another config: {changes}; "
-                "repeat the old values, give --replace to start over, or another --name to keep both"
-            )
-    folder.mkdir(parents=True, exist_ok=True)
     run = Run(
         stage=stage,
         config=now,
         identity=before.identity if before else uuid4().hex,
+        reads=dict(reads or {}),
         inputs=dict(inputs),
         outputs=dict(before.outputs) if before else {},
         packages=_package_versions(),
@@ -87,8 +138,22 @@ def begin(folder: Path, stage: str, config: Any, *, inputs: Mapping[str, Any], r
     return run
 
 
-def refuse_made_anew(folder: Path, pinned: Mapping[str, str], message: str, *, replace: bool) -> None:
-    """Stop where what a stage's folder was begun with, by name in its `inputs`, is no longer what it was.
+def _refuse_another_config(folder: Path, config: Any, before: Run) -> None:
+    now = as_json(config)
+    # A field that the package did not have when the record was written was as its default says.
+    usual = {each.name: each.default for each in dataclasses.fields(config) if each.default is not dataclasses.MISSING}
+    then = {**json.loads(json.dumps(usual, default=str)), **before.config}
+    differing = [name for name in compared_fields(config) if then.get(name) != now.get(name)]
+    if differing:
+        changes = ", ".join(f"{name} was {before.config.get(name)!r}, now {now.get(name)!r}" for name in differing)
+        raise ValueError(
+            f"{folder} was made by {before.stage} with another config: {changes}; "
+            "repeat the old values, give --replace to start over, or another --name to keep both"
+        )
+
+
+def refuse_made_anew(folder: Path, reads: Mapping[str, str], message: str, *, replace: bool) -> None:
+    """Stop where a folder that this one was begun with, by its place, is no longer what it was.
 
     Raises
     ------
@@ -98,7 +163,7 @@ def refuse_made_anew(folder: Path, pinned: Mapping[str, str], message: str, *, r
     before = read_run(folder) or read_started(folder)
     if before is None or replace:
         return
-    if any(before.inputs.get(name, identity) != identity for name, identity in pinned.items()):
+    if any(before.reads.get(place, identity) != identity for place, identity in reads.items()):
         raise ValueError(message)
 
 
@@ -107,6 +172,8 @@ def finish(folder: Path, run: Run, **outputs: Any) -> Run:
     done = dataclasses.replace(run, outputs={**run.outputs, **outputs}, finished=_now())
     write_json(folder / FINISHED, dataclasses.asdict(done))
     (folder / STARTED).unlink(missing_ok=True)
+    if lock := _held.pop(folder.resolve(), None):
+        lock.release(force=True)
     return done
 
 

@@ -1,18 +1,20 @@
 """A feature set opened for search: the objects most like, and least like, one object, a group, or a given vector."""
 
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from peculiar.feature_set import FeatureSet, scan_vectors, take_vectors, vectors_of
-from peculiar.run import read_run
+from peculiar.run import home_of, read_run
 from peculiar.survey import Table, first_few, missing_objects
 
 if TYPE_CHECKING:
     from peculiar.scoring.neighbors import Scale
 
+log = logging.getLogger(__name__)
 EXACT_ROWS = 1_000_000  # fewer are held in memory: 256 MB at 64 features
 N_SIMILAR = 24
 N_NEIGHBORS = 10  # that the recall of an index is measured with
@@ -142,14 +144,19 @@ class VectorIndex:
     """
 
     def __init__(self, folder: Path, features: str) -> None:
-        home = folder / "indices" / features
+        home = home_of(folder, "indices", features)
         run = read_run(home)
         if run is None:
             raise FileNotFoundError(
                 f"indices/{features} is not complete in {folder}, and from {EXACT_ROWS:,} objects on it is needed; "
                 f'run "peculiar index" with features {features} first'
             )
+        opened = FeatureSet(folder, features)
+        if run.reads[f"features/{features}"] != opened.run.identity:
+            raise ValueError(f"{home} indexes vectors that were made anew since; index them again with --replace")
         self.scale, self.table, self.measured = read_scale(home), Table(home / "table.lance"), run.outputs
+        if n_absent := len(opened) - len(self.table):
+            log.warning('%d objects are not in %s and cannot be found; run "peculiar index" again', n_absent, home)
         self._dataset = self.table.open()
 
     def take(self, object_ids: np.ndarray) -> np.ndarray:

@@ -6,12 +6,27 @@ from pathlib import Path
 from typing import Any, Literal
 
 from peculiar.checkpoint import TrainingFolder, file_digest
-from peculiar.run import Run, read_run, read_started
+from peculiar.ranking import Ranking
+from peculiar.run import Run, home_of, read_run, read_started
 from peculiar.survey import Survey, Table
 
 # Folders of products, and the stage that first fills one; those of the first part are shown even where they are absent.
 MAIN_JOB = {"networks": "train-gan", "scores": "score", "rankings": "rank", "release": "release"}
-CHARACTERIZE = {"features": "features", "forests": "forest", "indices": "index", "maps": "map", "clusters": "cluster"}
+CHARACTERIZE = {
+    "features": "features",
+    "forests": "forest",
+    "indices": "index",
+    "maps": "map",
+    "clusters": "cluster",
+    "portraits": "portray",
+    "recovery": "recover",
+}
+# The networks that a stage reads, by their names in its inputs and in its config.
+NETWORKS = {
+    "train-encoder": {"gan": "gan"},
+    "score": {"gan": "gan", "encoder": "encoder"},
+    "features": {"network": "network"},
+}
 # The folder whose objects a stage's table follows, by its config.
 FOLLOWED: dict[str, Callable[[dict[str, Any]], str]] = {
     "score": lambda config: "survey",
@@ -62,7 +77,7 @@ def _standing(folder: Path, stage: str, place: str, detail: str = "") -> Standin
     if n_to_come > 0:
         detail = f"{n_to_come} of {n_objects} objects to come"
         return Standing(stage=run.stage, folder=place, state="behind", detail=detail)
-    return Standing(stage=run.stage, folder=place, state="complete", detail=detail or f"finished {run.finished}")
+    return Standing(stage=run.stage, folder=place, state="complete", detail=detail or run.finished)
 
 
 def _to_come(folder: Path, home: Path, run: Run) -> tuple[int, int]:
@@ -82,22 +97,42 @@ def _n_expected(folder: Path, run: Run | None) -> int:
 
 
 def _changed_input(folder: Path, run: Run) -> str:
-    """What the stage read, and is no longer what it was; empty if nothing."""
-    if "identity" in run.inputs:
-        place = FOLLOWED[run.stage](run.config)
+    """What the stage read, or what that was made of, and is no longer what it was; empty if nothing."""
+    for place, identity in run.reads.items():
         source = read_run(folder / place)
-        return "" if source is None or source.identity == run.inputs["identity"] else f"{place} was replaced since"
-    if run.stage == "release":
-        released = Table(folder / "rankings" / run.config["ranking"] / "table.lance")
-        return "" if released.version == run.inputs["ranking"] else "the ranking has changed since"
-    for which, digest in run.inputs.items():
-        if which not in ("gan", "encoder") or run.stage not in ("score", "train-encoder"):
-            continue
-        step = run.config["checkpoint"] if which == "gan" else 0
-        try:
-            path = TrainingFolder(folder / "networks" / run.config[which]).checkpoint_path(step)
-        except FileNotFoundError as error:
-            return str(error)
-        if file_digest(path) != digest:
-            return f"networks/{run.config[which]} was trained on since"
+        if source is None:
+            if read_started(folder / place) is None:
+                return f"{place} is gone"
+            continue  # it is being added to
+        if source.identity != identity:
+            return f"{place} was replaced since"
+        if changed := _changed_input(folder, source):
+            return changed
+    if "tables" in run.inputs:
+        return _changed_table(folder, run)
+    for which, config in NETWORKS.get(run.stage, {}).items():
+        if which in run.inputs and (changed := _changed_network(folder, run, which, config)):
+            return changed
     return ""
+
+
+def _changed_table(folder: Path, run: Run) -> str:
+    """Which table that a product was made of has changed, or has come since."""
+    try:
+        versions = Ranking(folder, run.config["ranking"]).versions
+    except FileNotFoundError:
+        return ""  # it is being added to
+    for place, version in versions.items():
+        if run.inputs["tables"].get(place) != version:
+            return f"{Path(place).parent} has {'changed' if place in run.inputs['tables'] else 'come'} since"
+    return ""
+
+
+def _changed_network(folder: Path, run: Run, which: str, config: str) -> str:
+    name = run.config[config]
+    step = run.config["checkpoint"] if which != "encoder" else 0
+    try:
+        path = TrainingFolder(home_of(folder, "networks", name)).checkpoint_path(step)
+    except FileNotFoundError as error:
+        return str(error)
+    return f"networks/{name} was trained on since" if file_digest(path) != run.inputs[which] else ""

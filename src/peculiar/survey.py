@@ -147,8 +147,9 @@ class Table:
     def build_index(self) -> None:
         """Make or refresh the scalar index that look-ups by `object_id` use."""
         dataset = self.open()
-        if any(index.field_names == ["object_id"] for index in dataset.describe_indices()):
-            dataset.optimize.optimize_indices()
+        mine = [index.name for index in dataset.describe_indices() if index.field_names == ["object_id"]]
+        if mine:
+            dataset.optimize.optimize_indices(index_names=mine)  # not others: a vector index would merge its partitions
         else:
             dataset.create_scalar_index("object_id", "BTREE")
 
@@ -178,7 +179,7 @@ def first_few(object_ids: np.ndarray) -> str:
 
 def missing_objects(missing: np.ndarray, where: Path | str) -> KeyError:
     """The error for ids that are not there, naming the first few."""
-    return KeyError(f"no object {first_few(missing)} in {where}")
+    return KeyError(f'no object {first_few(missing)} in {where}; "peculiar status" says which stage is behind')
 
 
 @dataclass(frozen=True, kw_only=True)

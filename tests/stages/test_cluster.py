@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 from numpy.testing import assert_array_equal
 
+from peculiar import Atlas
 from peculiar.run import begin, finish, read_run
 from peculiar.stages.cluster import MOST_SHOWN, ClusterConfig, cluster
 from peculiar.survey import Survey, Table
@@ -71,7 +72,7 @@ def test_a_card_says_what_sets_its_cluster_apart(clustered, inputs):
     for card in cards:
         is_mine = rows["cluster"] == card["cluster"]
         assert card["n_objects"] == is_mine.sum()
-        assert set(card["typical"]) <= set(rows["object_id"][is_mine])
+        assert set(card["typical"]) <= set(map(str, rows["object_id"][is_mine]))
         assert len(card["typical"]) == 9
         assert card["hint_artefact"] == pytest.approx(rows["hint_artefact"][is_mine].mean(), rel=1e-5)
         first = card["sets_apart"][0]
@@ -79,7 +80,7 @@ def test_a_card_says_what_sets_its_cluster_apart(clustered, inputs):
         assert first["n_missing"] == 1  # object 4 has none
         assert first["p_corrected"] < 1e-4
         strongest = rows["strength"][is_mine].max()
-        assert rows["strength"][rows["object_id"] == card["typical"][0]] == strongest
+        assert rows["strength"][rows["object_id"] == int(card["typical"][0])] == strongest
     assert cards[1]["sets_apart"][0]["effect"] < 0.1
     assert not any(row["column"].startswith(("score_", "object_id")) for card in cards for row in card["sets_apart"])
 
@@ -195,6 +196,21 @@ def test_vectors_made_anew_are_refused_until_replace(copy, clustered, inputs):
     with pytest.raises(ValueError, match="made anew"):
         cluster(folder, CONFIG, name="look")
     cluster(folder, CONFIG, name="look", replace=True)
+
+
+def test_another_table_is_refused_and_not_ignored(clustered):
+    name = read_run(clustered / "clusters" / "look").config["of"]
+    assert name == "features/look"
+    with pytest.raises(ValueError, match="of was 'features/look', now 'maps/other'"):
+        Atlas(clustered).cluster("maps/other", name="look")
+
+
+def test_clusters_and_hints_are_columns_of_the_ranking_and_not_compared(clustered, inputs):
+    rows, opened = rows_of(clustered), Atlas(clustered).ranking()
+    found = opened.rows(rows["object_id"])
+    assert_array_equal(found["cluster_look"].to_numpy(), rows["cluster"])
+    assert_array_equal(found["hint_artefact"].to_numpy(), rows["hint_artefact"])
+    assert opened.column("hint_artefact").shape == (64,)
 
 
 @pytest.mark.parametrize("of", ["look", "scores/look", "features/", "maps/../features"])

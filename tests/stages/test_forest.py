@@ -69,7 +69,7 @@ def test_every_object_has_the_score_that_the_kept_forest_gives_it(folder, made):
     assert scores(folder, object_id).argmax() == len(object_id) - 1
     assert run.outputs["n_objects"] == 300
     assert run.outputs["forest"] == file_digest(folder / "forests" / "made" / "forest.safetensors")
-    assert run.inputs["identity"] == FeatureSet(folder, "made").run.identity
+    assert run.reads == {"features/made": FeatureSet(folder, "made").run.identity}
 
 
 def test_the_forest_depends_on_ids_vectors_and_seed_not_on_order_or_threads(folder, made, tmp_path):
@@ -225,3 +225,10 @@ def test_a_feature_set_that_is_not_there_is_refused(tmp_path):
 def test_numbers_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match=f"{next(iter(options))} must be at least"):
         ForestConfig(features="made", **options)
+
+
+def test_vectors_that_are_all_the_same_are_refused(tmp_path, made):
+    append_features(tmp_path, np.arange(50), np.ones((50, 3), np.float32))
+    with pytest.raises(ValueError, match=r"all 50 objects drawn of features/made have the same vector"):
+        grow_forest(tmp_path, ForestConfig(**FEW), name="made")
+    assert not (tmp_path / "forests").exists()

@@ -160,11 +160,34 @@ def test_vectors_that_were_replaced_since_are_refused_until_told(built, copy):
     features = copy(built)
     shutil.rmtree(features / "features" / "look")
     write_features(features, np.arange(N), drawn(N, seed=3))
-    with pytest.raises(ValueError, match="indexes vectors that were replaced since; index again with --replace"):
+    with pytest.raises(ValueError, match="indexes vectors that were made anew since; index again with --replace"):
         build_index(features, CONFIG)
     assert build_index(features, QUICK, replace=True).outputs["n_objects"] == N
     with pytest.raises(ValueError, match="n_partitions was 16, now 8"):
         build_index(features, replace(QUICK, n_partitions=8))
+
+
+def test_an_index_that_is_run_again_or_grows_keeps_its_partitions(built, copy):
+    folder = copy(built)
+    build_index(folder, CONFIG)
+    write_features(folder, np.arange(N, N + 40), drawn(40, seed=2))
+    build_index(folder, CONFIG)
+    dataset = Table(folder / "indices" / "look" / "table.lance").open()
+    (name,) = [each.name for each in dataset.describe_indices() if each.field_names == ["vector"]]
+    statistics = dataset.stats.index_stats(name)
+    assert sum(len(each["partitions"]) for each in statistics["indices"]) == 16
+    assert statistics["num_unindexed_rows"] == 0
+
+
+def test_a_search_in_vectors_that_were_made_anew_is_refused(built, copy, caplog):
+    folder = copy(built)
+    write_features(folder, np.arange(N, N + 40), drawn(40, seed=2))
+    VectorIndex(folder, "look")
+    assert "40 objects are not in" in caplog.text
+    shutil.rmtree(folder / "features" / "look")
+    write_features(folder, np.arange(N), drawn(N, seed=3))
+    with pytest.raises(ValueError, match="made anew since; index them again with --replace"):
+        VectorIndex(folder, "look")
 
 
 def test_vectors_that_are_no_numbers_do_not_disturb(tmp_path):

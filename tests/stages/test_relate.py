@@ -35,7 +35,7 @@ def related(copy, ranked, inputs):
     folder = copy(ranked)
     scores = np.random.default_rng(0).lognormal(3, 0.4, len(inputs.object_id) - 4)
     with_scores(folder, inputs.object_id[:-4][::-1].copy(), scores[::-1].copy())
-    relate(folder, RelateConfig(of="features/made"), name="made")
+    relate(folder, RelateConfig(of="features/made"), name="features-made")
     return folder, scores.astype(np.float32).astype(np.float64)
 
 
@@ -59,12 +59,33 @@ def test_objects_are_ordered_by_it_and_those_without_are_last(related, inputs):
     assert set(np.asarray(top["object_id"])[-4:]) == set(inputs.object_id[-4:])
 
 
+def test_a_second_relation_of_a_table_stands_beside_the_first(related, inputs):
+    folder, _ = related
+    relate(folder, RelateConfig(of="features/made", condition_on=("magnitude",)), name="by-magnitude")
+    rows = Atlas(folder).ranking().rows(inputs.object_id)
+    first, second = (rows[f"score_autoencoder_made{each}_conditional"].to_numpy() for each in ("", "-by-magnitude"))
+    usable = np.isfinite(first) & np.isfinite(second)
+    assert usable.sum() > 50
+    assert not np.allclose(first[usable], second[usable])
+
+
+def test_what_cannot_be_related_is_refused_before_anything_is_made(related):
+    folder, _ = related
+    with pytest.raises(FileNotFoundError, match="scores/other is not complete"):
+        relate(folder, RelateConfig(of="features/made", scores="other"), name="new")
+    with pytest.raises(KeyError, match=r"hold no numbers: .*source"):
+        relate(folder, RelateConfig(of="features/made", condition_on=("source",)), name="new")
+    with pytest.raises(ValueError, match="would pass for forms of another score"):
+        relate(folder, RelateConfig(of="features/made"), name="in_sigma")
+    assert not (folder / "rankings" / "new").exists()
+
+
 def test_later_objects_meet_the_same_reference(related, inputs):
     folder, scores = related
-    home = folder / "rankings" / "made"
+    home = folder / "rankings" / "features-made"
     digest = read_reference(home).digest
     with_scores(folder, inputs.object_id[-4:].copy(), np.full(4, 1e4))
-    relate(folder, RelateConfig(of="features/made"), name="made")
+    relate(folder, RelateConfig(of="features/made"), name="features-made")
     assert read_reference(home).digest == digest
     rows = Atlas(folder).ranking().rows(inputs.object_id)
     assert_allclose(rows["score_autoencoder_made_sigma"].to_numpy()[:-4], Distribution.of(scores).sigma(scores))
@@ -75,7 +96,7 @@ def test_a_table_made_anew_is_refused_until_replace(related, inputs):
     folder, _ = related
     with_scores(folder, inputs.object_id, np.ones(len(inputs.object_id)), replace=True)
     with pytest.raises(ValueError, match="made anew"):
-        relate(folder, RelateConfig(of="features/made"), name="made")
+        relate(folder, RelateConfig(of="features/made"), name="features-made")
     relate(folder, RelateConfig(of="features/made"), name="made", replace=True)
 
 
@@ -93,4 +114,4 @@ def test_what_is_not_there_is_named(ranked):
 def test_it_is_no_ranking_of_its_own(related):
     folder, _ = related
     with pytest.raises(ValueError, match="holds other scores"):
-        Atlas(folder).ranking("made")
+        Atlas(folder).ranking("features-made")

@@ -58,8 +58,13 @@ _RELATIVE_FORMS = {
     ),
 }
 _OTHER_SCORES = {  # by the beginning of the name; the feature set or forest is its end
-    "score_autoencoder_": "Sum of |input of the autoencoder - decoded| over all values, each 0 to 1",
-    "score_forest_": "Extended isolation forest: 2^(-mean path length / its expectation) (Hariri et al. 2019)",
+    "score_autoencoder_": "Autoencoder {}: sum of |its input - decoded| over all values, each 0 to 1",
+    "score_forest_": "Extended isolation forest {}: 2^(-mean path length / its expectation) (Hariri et al. 2019)",
+}
+_FOUND = {  # by the beginning of the name; the map or clusters are its end
+    "map_x_": ("", "Abscissa on the map {}"),
+    "map_y_": ("", "Ordinate on the map {}"),
+    "cluster_": ("meta.id", "Cluster of {}, 0 the largest; -1 where in none"),
 }
 _GRAY = "gray level (mean of the channels, 0 to 255)"
 
@@ -76,6 +81,13 @@ def _declare() -> Iterator[Column]:
         yield Column(name, dtype, "", "stat.fit.residual", description)
         for form, (ucd, meaning) in _RELATIVE_FORMS.items():
             yield Column(f"{name}_{form}", "double", "", ucd, f"{name} {meaning}; {_LARGER}")
+    yield Column(
+        "hint_artefact",
+        "float",
+        "",
+        "stat.probability",
+        "Hint, no verdict, 0 to 1: odd by telescope and pipeline rather than by the sky",
+    )
     yield Column("rank", "int64", "", "stat.rank", "Place in the order first shown; 1 is the most anomalous")
     yield Column("brightness", "float", "", "phot", f"Image measure: mean {_GRAY}")
     yield Column("spread", "float", "", "stat.stdev", f"Image measure: standard deviation of the {_GRAY}")
@@ -196,20 +208,28 @@ def to_released(table: pa.Table, *, first_index: int = 0) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=described.schema.metadata))
 
 
-def _other_score(name: str) -> Column | None:
-    """The declaration of a score of another table, `score_forest_residual_sigma` say; None for what is none."""
+def _other(field: pa.Field) -> Column | None:
+    """The declaration of a column that carries a name, `score_forest_residual_sigma` say; None for what is none."""
+    name = field.name
     for kind, description in _OTHER_SCORES.items():
         if name.startswith(kind):
-            form = next((each for each in reversed(_RELATIVE_FORMS) if name.endswith(f"_{each}")), "")
+            form = next(
+                (each for each in sorted(_RELATIVE_FORMS, key=len, reverse=True) if name.endswith(f"_{each}")), ""
+            )
             ucd, meaning = _RELATIVE_FORMS.get(form, ("stat.fit.residual", ""))
-            return Column(name, "double", "", ucd, f"{description}{', ' if meaning else ''}{meaning}; {_LARGER}")
+            of = name.removeprefix(kind).removesuffix(f"_{form}")
+            said = f"{description.format(of)}{', ' if meaning else ''}{meaning}; {_LARGER}"
+            return Column(name, "double", "", ucd, said)
+    for kind, (ucd, description) in _FOUND.items():
+        if name.startswith(kind):
+            return Column(name, str(field.type), "", ucd, description.format(name.removeprefix(kind)))
     return None
 
 
 def _described(field: pa.Field, weights: dict[str, float]) -> pa.Field:
     if field.name == "object_id" and field.type != pa.int64():
         raise ValueError(f"object_id must be int64, got {field.type}; other types lose ids above 2**53 or their order")
-    column = COLUMNS.get(field.name) or _other_score(field.name)
+    column = COLUMNS.get(field.name) or _other(field)
     if column is None:
         return field
     own = column.metadata()

@@ -1,5 +1,7 @@
 """Commands that turn a list of high scores into kinds of things."""
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -26,6 +28,8 @@ from peculiar.stages.portray import PortrayConfig
 from peculiar.stages.relate import RelateConfig
 from peculiar.stages.train_autoencoder import PRESETS as AUTOENCODER_PRESETS
 from peculiar.stages.train_autoencoder import TrainAutoencoderConfig
+from peculiar.stages.train_features import PRESETS as FEATURES_PRESETS
+from peculiar.stages.train_features import TrainFeaturesConfig
 
 if TYPE_CHECKING:
     from peculiar.atlas import Atlas
@@ -42,12 +46,13 @@ def characterize(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="seed of everything random [0]", show_default=False)] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps [auto]", show_default=False)] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="make all of it anew, after scores were replaced")] = False,
 ) -> None:
     """Turn the ranking into kinds of things: autoencoders, features, a forest, maps, and a page of pictures.
 
     Interrupted, the same command goes on where it stopped. Then: peculiar similar ATLAS OBJECT, peculiar card ATLAS
     OBJECT, peculiar top ATLAS --by score_forest_residual_conditional."""
-    run = open_atlas(atlas).characterize(preset=preset, seed=seed, device=device)
+    run = open_atlas(atlas).characterize(preset=preset, seed=seed, device=device, replace=replace)
     console().print(f"page: {atlas / run.outputs['page']}")
 
 
@@ -84,10 +89,22 @@ add_command(
     REPLACE,
 )
 add_command(
+    "train-features",
+    TrainFeaturesConfig,
+    """Train self-supervised features on the survey's own images, or go on.
+
+    Two views of a galaxy, turned, zoomed and made noisy, are to be told from all others (SimCLR)."""
+    + presets_text(FEATURES_PRESETS),
+    calls("train_features", step="step", on="machine"),
+    named("self-supervised"),
+    PRESET,
+    REPLACE,
+)
+add_command(
     "features",
     FeaturesConfig,
-    """Make a named vector of every object: --name residual or image by the autoencoder of that name, critic by the
-    critic, any other from a --table of your own (--source table).
+    """Make a named vector of every object: --name self-supervised by the network of train-features, residual or image
+    by the autoencoder of that name, critic by the critic, any other from a --table of your own (--source table).
 
     An autoencoder's score stands in every ranking then, as score_autoencoder_NAME.""",
     _with_scores("make_features", "features"),
@@ -138,27 +155,52 @@ add_command(
 @app.command()
 def similar(
     atlas: AtlasArgument,
-    objects: Annotated[list[str], typer.Argument(metavar="OBJECT...", help="object_id or source; several: a group")],
+    objects: Annotated[
+        list[str] | None, typer.Argument(metavar="OBJECT...", help="object_id or source; several: a group")
+    ] = None,
+    image: Annotated[
+        Path | None, typer.Option(help="instead: a file, or a folder, of images from outside the survey")
+    ] = None,
     n: Annotated[int, typer.Option("-n", help="how many")] = 24,
-    features: Annotated[str, typer.Option(help="name of the feature set")] = "residual",
+    features: Annotated[
+        str, typer.Option(help="name of the feature set; empty: self-supervised, residual, or the only one")
+    ] = "",
     farthest: Annotated[bool, typer.Option("--farthest", help="the least similar instead")] = False,
     figure: Annotated[bool, typer.Option("--figure", help="make the picture too, in figures/")] = False,
 ) -> None:
-    """Show the objects most similar to one object, or to a group; --farthest: the least."""
+    """Show the objects most similar to one object, to a group, or to an --image from outside; --farthest: the least."""
     opened = open_atlas(atlas)
-    found = opened.similar(objects, n, features=features, is_farthest=farthest)
+    found = opened.similar(objects or None, n, images=image, features=features, is_farthest=farthest)
+    features, named = found.meta["features"], objects or [str(image)]
     kind = "least" if farthest else "most"
-    print_table(found, f"{kind} similar to {', '.join(objects[:3])}{' ...' if len(objects) > 3 else ''} in {features}")
+    print_table(found, f"{kind} similar to {', '.join(named[:3])}{' ...' if len(named) > 3 else ''} in {features}")
     if figure:
-        from peculiar.figures import figure_images
-        from peculiar.run import save_figure
-
-        ids = [*opened.object_ids(objects), *found["object_id"]]
-        path = opened.folder / "figures" / f"similar-{ids[0]}-{features}{'-farthest' if farthest else ''}.png"
-        path.parent.mkdir(exist_ok=True)
-        heading = f"the object asked for, and the {kind} similar"
-        save_figure(figure_images(opened.images(ids), heading=heading), path)
+        path = _draw_similar(opened, objects or [], image, found, kind)
         console().print(f"figure: {path}")
+
+
+def _draw_similar(opened: "Atlas", objects: list[str], image: Path | None, found: Any, kind: str) -> Path:
+    """The objects or images asked for, and what was found."""
+    import numpy as np
+
+    from peculiar.figures import figure_images
+    from peculiar.run import save_figure
+
+    if image is None:
+        ids = opened.object_ids(objects)
+        asked = opened.images(ids)
+        others = f"-and-{len(ids) - 1}-{sum(map(int, ids)) % 10**6:06d}" if len(ids) > 1 else ""
+        name, what = f"{ids[0]}{others}", "the object" if len(ids) == 1 else f"the {len(ids)} objects"
+    else:
+        asked = opened.outside_images(image)
+        name, what = image.stem, "the image" if len(asked) == 1 else f"the {len(asked)} images"
+    folder = opened.folder / "figures"
+    folder.mkdir(exist_ok=True)
+    of = f"{found.meta['features']}-{len(found)}{'-farthest' if kind == 'least' else ''}"
+    path = folder / f"similar-{re.sub('[^A-Za-z0-9_-]', '_', name)}-{of}.png"
+    images = np.concatenate([asked, opened.images(found["object_id"])])
+    save_figure(figure_images(images, heading=f"{what} asked for, and the {kind} similar"), path)
+    return path
 
 
 add_command(
@@ -167,7 +209,7 @@ add_command(
     """Find clusters in a feature set or map, with a card for each: typical images, and what sets it apart.
 
     Each object gets a hint too, whether it looks like an artefact; a hint is no finding.""",
-    lambda atlas, of="maps/residual", **given: _say_clusters(atlas, atlas.cluster(of, **given)),
+    lambda atlas, of=None, **given: _say_clusters(atlas, atlas.cluster(of, **given)),
     ("name", Annotated[str | None, typer.Option("--name", help="name of the result's folder [after OF]")], None),
     REPLACE,
 )

@@ -1,5 +1,6 @@
 """Commands that show what an atlas holds, and change nothing."""
 
+import re
 from typing import Annotated
 
 import typer
@@ -23,7 +24,8 @@ def top(
     if figure:
         from peculiar.run import save_figure
 
-        path = opened.folder / "figures" / f"top-{n}-{by}{'' if ranking == 'main' else '-' + ranking}.png"
+        name = re.sub("[^A-Za-z0-9_-]", "_", by)
+        path = opened.folder / "figures" / f"top-{n}-{name}{'' if ranking == 'main' else '-' + ranking}.png"
         path.parent.mkdir(exist_ok=True)
         save_figure(opened.figure_top(n, by=by, ranking=ranking), path)
         console().print(f"figure: {path}")
@@ -47,7 +49,9 @@ def status(atlas: AtlasArgument) -> None:
     """Show what is complete, interrupted, behind (objects to come) or stale (inputs changed)."""
     from rich.table import Table
 
-    shown = Table("stage", "folder", "state", "detail")
+    shown = Table()
+    for name in ("stage", "folder", "state", "detail"):
+        shown.add_column(name, overflow="fold", no_wrap=name == "state")
     color = {"complete": "green", "absent": "dim", "interrupted": "yellow", "behind": "yellow", "stale": "red"}
     for each in open_atlas(atlas).status():
         shown.add_row(each.stage, each.folder, f"[{color[each.state]}]{each.state}[/]", escaped(each.detail))

@@ -131,7 +131,7 @@ class GanTraining:
 
     def step(self, number: int) -> dict[str, Tensor]:
         """One iteration: `n_critic` critic updates, one of the generator, the average moved on."""
-        random = torch.Generator().manual_seed(_mixed(self.seed, number))
+        random = torch.Generator().manual_seed(mixed_seed(self.seed, number))
         self.generator.train()
         for update in range(number * self.n_critic, (number + 1) * self.n_critic):
             critic_metrics = self._update_critic(update, random)
@@ -141,7 +141,7 @@ class GanTraining:
             loss.backward()
             self.critic.requires_grad_(True)
         _take_step(self.optimizers["generator"])
-        self._move_average(number)
+        move_average(self.average, self.generator, number, decay=self.average_decay)
         return {**critic_metrics, "generator_loss": loss.detach()}
 
     def _update_critic(self, update: int, random: torch.Generator) -> dict[str, Tensor]:
@@ -162,15 +162,6 @@ class GanTraining:
 
     def _latent(self, random: torch.Generator) -> Tensor:
         return torch.randn(self.batch_size, self.generator.n_latent, generator=random).to(self.device)
-
-    @torch.no_grad()
-    def _move_average(self, number: int) -> None:
-        # A short memory at first, so that the average does not remember the random start.
-        decay = min(self.average_decay, (1 + number) / (10 + number))
-        for average, live in zip(self.average.parameters(), self.generator.parameters(), strict=True):
-            average.lerp_(live, 1 - decay)
-        for kept, newest in zip(self.average.buffers(), self.generator.buffers(), strict=True):
-            kept.copy_(newest)
 
     def tensors(self) -> dict[str, Tensor]:
         """Both networks, the average, and Adam's moments."""
@@ -233,7 +224,18 @@ def _take_step(optimizer: torch.optim.Optimizer) -> None:
     optimizer.zero_grad(set_to_none=True)
 
 
-def _mixed(seed: int, number: int) -> int:
+@torch.no_grad()
+def move_average(average: nn.Module, live: nn.Module, number: int, *, decay: float) -> None:
+    """Move averaged weights toward those of step `number`; buffers are the newest."""
+    # A short memory at first, so that the average does not remember the random start.
+    decay = min(decay, (1 + number) / (10 + number))
+    for averaged, newest in zip(average.parameters(), live.parameters(), strict=True):
+        averaged.lerp_(newest, 1 - decay)
+    for kept, buffer in zip(average.buffers(), live.buffers(), strict=True):
+        kept.copy_(buffer)
+
+
+def mixed_seed(seed: int, number: int) -> int:
     """One seed of two numbers; an odd multiplier keeps neighboring runs apart (Knuth's 64-bit constant)."""
     return (seed * 6364136223846793005 + number) % 2**63
 

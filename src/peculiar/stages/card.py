@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from peculiar.checkpoint import load_pinned
-from peculiar.feature_set import FeatureSet, feature_sets
+from peculiar.feature_set import FeatureSet, default_features
 from peculiar.ranking import FIRST_SHOWN, Ranking
-from peculiar.run import read_run, save_figure
+from peculiar.run import home_of, read_run, save_figure
 from peculiar.similar import Similar
 from peculiar.survey import Table, hashed
 
@@ -37,9 +37,10 @@ def make_card(
         Whose scores are shown.
     features
         The feature set that says which objects are like it: the n nearest of all, and the n nearest of the typical,
-        those in the half of the reference with the lowest score_anom. Empty: "residual", or the only one.
+        those in the half of the reference with the lowest score_anom. Empty: self-supervised, residual, or the only
+        one.
     map
-        The map that its place is shown on. Empty: "residual", or the only one.
+        The map that its place is shown on. Empty: self-supervised, residual, or the only one.
     n
         Objects of each kind.
 
@@ -58,8 +59,8 @@ def make_card(
         raise ValueError(f"n must be at least 1, got {n}")
     opened = Ranking(folder, ranking)
     rows = opened.rows(np.array([object_id], np.int64))
-    features = _chosen("features", features, feature_sets(folder))
-    map = _chosen("map", map, sorted(path.parent.name for path in (folder / "maps").glob("*/run.json")))
+    features = features or default_features(folder)
+    map = map or _default_map(sorted(path.parent.name for path in (folder / "maps").glob("*/run.json")))
     alike = _alike(opened, object_id, features, n) if features else []
     card = _card(opened, object_id, rows, alike, map)
     home = folder / "cards"
@@ -69,13 +70,14 @@ def make_card(
     return home / f"{object_id}.html"
 
 
-def _chosen(argument: str, given: str, there: list[str]) -> str:
-    """The name given, or "residual", or that of the only one there is; empty where there is none."""
-    if not given and "residual" in there:
-        return "residual"
-    if not given and len(there) > 1:
-        raise ValueError(f"{argument} must be named where there are several; there are {', '.join(there)}")
-    return given or "".join(there)
+def _default_map(there: list[str]) -> str:
+    """The map of the name "self-supervised" or "residual", or the only one there is; empty where there is none."""
+    for name in ("self-supervised", "residual"):
+        if name in there:
+            return name
+    if len(there) > 1:
+        raise ValueError(f"map must be named where there are several; there are {', '.join(there)}")
+    return "".join(there)
 
 
 # What is like it.
@@ -200,9 +202,9 @@ def _scores(opened: Ranking, row: dict[str, Any]) -> dict[str, tuple[float, floa
 
 def _places(folder: Path, map: str, object_id: int) -> tuple[np.ndarray | None, np.ndarray | None]:
     """The object's place on a map, and those of a sample of all; nothing where it is not on it."""
-    if read_run(folder / "maps" / map) is None:
+    if read_run(home_of(folder, "maps", map)) is None:
         raise FileNotFoundError(f'maps/{map} is not complete in {folder}; run "peculiar map" first')
-    table, names = Table(folder / "maps" / map / "table.lance"), ["map_x", "map_y"]
+    table, names = Table(home_of(folder, "maps", map) / "table.lance"), ["map_x", "map_y"]
     mine = table.take([object_id], names, is_complete=False)
     if not mine["map_x"][0].is_valid:
         return None, None

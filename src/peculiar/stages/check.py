@@ -31,7 +31,7 @@ class Finding:
 def check(folder: Path, *, ranking: str = "main") -> list[Finding]:
     """Ask every question of a complete ranking; nothing is changed."""
     opened = Ranking(folder, ranking)
-    return [*_ids(opened), *_networks(opened), _reference(opened), *_scores_again(opened)]
+    return [*_ids(opened), *_products(opened), *_networks(opened), _reference(opened), *_scores_again(opened)]
 
 
 def _ids(opened: Ranking) -> Iterator[Finding]:
@@ -45,6 +45,17 @@ def _ids(opened: Ranking) -> Iterator[Finding]:
         n_absent = len(ids["survey"]) - len(ids[name]) + n_alien
         detail = f"{n_alien} unknown to the survey, {n_absent} of it missing"
         yield Finding(f"the {name} and the survey have the same objects", n_alien == n_absent == 0, detail)
+
+
+def _products(opened: Ranking) -> Iterator[Finding]:
+    """Features, forests, maps, clusters, indices: each object once, and none that the survey does not have."""
+    known = opened.survey.object_ids()
+    for parent in ("features", "forests", "maps", "clusters", "indices"):
+        for path in sorted((opened.folder / parent).glob("*/run.json")):
+            ids = Table(path.parent / "table.lance").object_ids()
+            n_twice, n_alien = len(ids) - len(np.unique(ids)), int((~np.isin(ids, known)).sum())
+            question = f"{parent}/{path.parent.name} has objects of the survey, each once"
+            yield Finding(question, n_twice == n_alien == 0, f"{len(ids)} rows, {n_twice} again, {n_alien} unknown")
 
 
 def _networks(opened: Ranking) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """Find groups of objects that are alike, and say of each what it looks like and what sets it apart."""
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from peculiar.checkpoint import load_tensors, save_tensors
 from peculiar.feature_set import FeatureSet
 from peculiar.ranking import FIRST_SHOWN, Ranking
-from peculiar.run import Run, Track, begin, finish, quiet, read_run, refuse_made_anew, save_figure, write_json
+from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run, refuse_made_anew, save_figure, write_json
 from peculiar.survey import Table, hashed
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from peculiar.maps.clusters import Clusters
     from peculiar.scoring.hints import ScoreLine
 
+log = logging.getLogger(__name__)
 COMMIT_ROWS = 16_384  # objects a commit: their images are read for the hint
 READ_ROWS = 512  # images at once: some 10 MB
 N_TYPICAL = 9
@@ -33,6 +35,7 @@ _EXPLAINED = (
     "for all columns and clusters (Benjamini-Hochberg).\n\nhint_artefact is a hint, no verdict: toward 1 members "
     "look odd by telescope and pipeline, toward 0 by the sky."
 )
+FOUND = ("score_", "map_x_", "map_y_", "cluster_", "hint_")
 NOT_COMPARED = ("object_id", "release_index", "source")
 
 
@@ -75,18 +78,20 @@ def cluster(folder: Path, config: ClusterConfig, *, name: str, replace: bool = F
         The vectors or the scores were made anew since the clusters were found.
     """
     vectors, ranking = _vectors(folder, config.of), Ranking(folder, config.ranking)
-    home = folder / "clusters" / name
-    identity = {"identity": vectors.identity, "scores": ranking.scored.identity}
+    home = home_of(folder, "clusters", name)
+    reads = {config.of: vectors.identity, ranking.scored_in: ranking.scored.identity}
     message = (
         f"{config.of} or rankings/{config.ranking} was made anew since {home} was; "
         "cluster again with --replace, or under another --name"
     )
-    refuse_made_anew(home, identity, message, replace=replace)
-    inputs = {config.of: vectors.table.version, "ranking": ranking.relative.version, **identity}
-    run = begin(home, "cluster", config, inputs=inputs, replace=replace)
+    refuse_made_anew(home, reads, message, replace=replace)
+    inputs = {config.of: vectors.table.version, "ranking": ranking.relative.version}
+    run = begin(home, "cluster", config, inputs=inputs, reads=reads, replace=replace)
     fit = _fit(vectors, ranking, config, home, track)
     table = _assign_missing(vectors, ranking, fit, home, track)
     cards = _cards(ranking, config, fit, table, track)
+    if not cards:
+        log.warning(_none_found(config, len(fit.object_id)))
     write_json(home / "cards.json", cards)
     _write_page(home, ranking, config, fit, table, cards, track)
     return finish(
@@ -241,7 +246,7 @@ def _cards(ranking: Ranking, config: ClusterConfig, fit: _Fit, table: Table, tra
                 "n_compared": len(mine),
                 "scores": {name: _percentiles(values) for name, values in scores.items()},
                 "hint_artefact": float(hint[mine].mean()) if len(mine) else None,
-                "typical": object_id[mine][strongest].tolist(),
+                "typical": [str(each) for each in object_id[mine][strongest]],
                 "sets_apart": [asdict(each) for each in found.get(number, [])[:N_FINDINGS]],
             }
         )
@@ -249,7 +254,7 @@ def _cards(ranking: Ranking, config: ClusterConfig, fit: _Fit, table: Table, tra
 
 
 def _compared_columns(rows: "pa.Table") -> "dict[str, np.ndarray]":
-    """Columns of the catalog and measures of the image: numbers, booleans and texts, but ids and scores."""
+    """Columns of the catalog and measures of the image: numbers, booleans and texts, but ids and what we found."""
     import pyarrow as pa
 
     kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_string)
@@ -257,7 +262,7 @@ def _compared_columns(rows: "pa.Table") -> "dict[str, np.ndarray]":
         field.name
         for field in rows.schema
         if field.name not in NOT_COMPARED
-        and not field.name.startswith("score_")
+        and not field.name.startswith(FOUND)
         and any(is_kind(field.type) for is_kind in kinds)
     ]
     return {name: rows[name].to_numpy() for name in names}
@@ -298,6 +303,8 @@ def _write_page(
             _draw_card(path, ranking, card)
             sections += _card_sections(path, card)
             advance(1)
+    if not cards:
+        sections.append(Text(body=_none_found(config, len(fit.object_id))))
     if len(cards) > MOST_SHOWN:
         sections.append(Text(body=f"{len(cards) - MOST_SHOWN} smaller clusters are in cards.json only."))
     provenance = {**asdict(config), "reference of the scores": ranking.run.outputs["reference"]}
@@ -305,12 +312,19 @@ def _write_page(
     write_page(home / "clusters.html", title, sections, subtitle="Objects that are alike", provenance=provenance)
 
 
+def _none_found(config: ClusterConfig, n_fitted: int) -> str:
+    return (
+        f"No group of {config.min_size} or more objects is denser than its surroundings, among the {n_fitted:,} that "
+        "clusters were sought in; a smaller --min-size or --min-samples finds smaller ones."
+    )
+
+
 def _card_sections(path: Path, card: dict[str, Any]) -> "list[Section]":
     """A cluster's picture, and its findings as a table that can be copied."""
     from peculiar.io.pages import Picture, Table
 
     heading = f"Cluster {card['cluster']}"
-    ids = ", ".join(map(str, card["typical"]))
+    ids = ", ".join(card["typical"])
     alt = f"nine typical members of cluster {card['cluster']}"
     picture = Picture(path=path, alt=alt, heading=heading, caption=f"Typical members: {ids}")
     columns = ["column", "members", "others", "effect (AUROC)", "corrected p", "test", "without a value"]
@@ -337,7 +351,7 @@ def _draw_card(path: Path, ranking: Ranking, card: dict[str, Any]) -> None:
         (row["column"], row["effect"], f"{row['members']:.3g}, others {row['others']:.3g}")
         for row in card["sets_apart"]
     ]
-    images = ranking.survey.images(np.array(card["typical"], np.int64))
+    images = ranking.survey.images(np.array([int(each) for each in card["typical"]], np.int64))
     save_figure(figure_cluster_card(images, f"Cluster {card['cluster']}", facts, findings), path)
 
 

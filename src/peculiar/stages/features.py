@@ -6,45 +6,59 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from peculiar.checkpoint import TrainingFolder, file_digest, load_network, load_pinned
+from peculiar.checkpoint import TrainingFolder, file_digest
+from peculiar.feature_set import Applied, applied, take_vectors
 from peculiar.ranking import residuals_by
-from peculiar.run import Run, Track, begin, finish, quiet, read_run, read_started
-from peculiar.survey import Survey, Table
+from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run, read_started
+from peculiar.survey import Survey, Table, first_few
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
-    from torch import Tensor, nn
 
 log = logging.getLogger(__name__)
 COMMIT_ROWS = 8_192  # objects a commit: what a kill loses at most
 SCAN_ROWS = 128  # images at once: some tens of MB in every form they take
-TABLE_ROWS = 8_192  # rows of a table at once
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeaturesConfig:
     """What `features` can be told."""
 
-    source: Annotated[Literal["autoencoder", "critic", "table"], "what the vectors are made by, or read from"] = (
-        "autoencoder"
-    )
-    network: Annotated[str, "name of the autoencoder"] = "autoencoder-residual"
-    checkpoint: Annotated[int, "step of the autoencoder; 0 for the newest"] = 0
+    source: Annotated[
+        Literal["self-supervised", "autoencoder", "critic", "table"], "what the vectors are made by, or read from"
+    ] = "autoencoder"
+    network: Annotated[str, "name of the network that makes them, but for the critic"] = "autoencoder-residual"
+    checkpoint: Annotated[int, "step of that network; 0 for the newest"] = 0
     scores: Annotated[str, "name of the scores whose latents give residuals, and whose critic is meant"] = "main"
-    table: Annotated[Path, "table of vectors by id: Parquet, FITS or .npz"] = Path()
+    table: Annotated[Path, "table of vectors by id: Parquet, FITS, CSV or .npz"] = Path()
     id_column: Annotated[str, "column of ids in the table; empty: object_id"] = ""
+    columns: Annotated[
+        tuple[str, ...], "columns of the table that make the vector; empty: its one column of lists, or all numbers"
+    ] = ()
     device: Annotated[str, "auto, cpu, cuda or mps"] = field(default="auto", compare=False)
+
+    def __post_init__(self) -> None:
+        """Check that a table is meant where one is given."""
+        if (self.table != Path()) != (self.source == "table"):
+            raise ValueError(
+                f'a table of vectors is given by source "table" and table FILE together, got source {self.source!r} '
+                f"and table {str(self.table)!r}"
+            )
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Where vectors come from: `digests` pin it, `provenance` names it, `rows` gives what a set does not have yet."""
+    """Where vectors come from: `digests` pin it, `provenance` names it, `rows` gives what a set does not have yet.
 
-    digests: dict[str, str]
+    `reads` are the folders that it is made of, by identity. A table is pinned by its numbers instead, as it may grow.
+    """
+
+    digests: dict[str, str]  # vectors of two must never stand in one set
     provenance: dict[str, Any]
     n_features: int
     rows: "Callable[[Table], Iterator[dict[str, np.ndarray]]]"  # object_id, vector, and perhaps scores
+    reads: dict[str, str] = field(default_factory=dict)
 
 
 def make_features(
@@ -66,12 +80,17 @@ def make_features(
 
     engine.tune()
     survey = Survey(folder / "survey" / "table.lance")
-    home = folder / "features" / name
-    opened = {"autoencoder": _of_autoencoder, "critic": _of_critic, "table": _of_table}
+    home = home_of(folder, "features", name)
+    opened = {
+        "self-supervised": _of_self_supervised,
+        "autoencoder": _of_autoencoder,
+        "critic": _of_critic,
+        "table": _of_table,
+    }
     source = opened[config.source](folder, survey, config)
-    _refuse_another_source(home, source.digests, replace)
+    _refuse_another_source(home, source.digests, source.reads, replace)
     inputs = {"survey": survey.version, **source.digests}
-    run = begin(home, "features", config, inputs=inputs, replace=replace)
+    run = begin(home, "features", config, inputs=inputs, reads=source.reads, replace=replace)
     table = Table(home / "table.lance")
     _append_missing(table, source, len(survey), has_score=config.source == "autoencoder", track=track)
     n_objects = len(table)
@@ -86,15 +105,15 @@ def make_features(
     )
 
 
-def _refuse_another_source(home: Path, digests: dict[str, str], replace: bool) -> None:
+def _refuse_another_source(home: Path, digests: dict[str, str], reads: dict[str, str], replace: bool) -> None:
     before = read_run(home) or read_started(home)
     if before is None or replace:
         return
     pinned = {which: before.inputs[which] for which in digests if which in before.inputs}
     now = {which: digests[which] for which in pinned}
-    if pinned != now:
+    if pinned != now or any(before.reads.get(place, identity) != identity for place, identity in reads.items()):
         raise ValueError(
-            f"{home} was made by {pinned}, and they are now {now}; "
+            f"{home} was made by {pinned} and {before.reads}, and they are now {now} and {reads}; "
             "make features under another --name, or with --replace"
         )
 
@@ -121,56 +140,60 @@ def _append_missing(table: Table, source: _Source, n_objects: int, *, has_score:
 
 
 def _of_autoencoder(folder: Path, survey: Survey, config: FeaturesConfig) -> _Source:
-    from peculiar.networks.autoencoder import Autoencoder
-
-    home = folder / "networks" / config.network
-    trained = read_run(home)
-    if trained is None:
-        raise FileNotFoundError(f'{home} is not complete; run "peculiar train-autoencoder" first')
-    path = TrainingFolder(home).checkpoint_path(config.checkpoint)
-    digests = {"network": file_digest(path)}
+    trained, path, pinned, reads = _trained(folder, config, "train-autoencoder")
     residuals = None
     if trained.config["of"] == "residual":
         scored = _scored(folder, config.scores)
-        facts = Table(folder / "scores" / config.scores / "table.lance")
+        facts = Table(home_of(folder, "scores", config.scores) / "table.lance")
         if trained.inputs["gan"] != scored.inputs["gan"]:
             raise ValueError(
-                f"{home} was trained on residuals of generator {trained.inputs['gan']}, and scores/{config.scores} "
-                f"were made with {scored.inputs['gan']}; train the autoencoder again under another --name"
+                f"networks/{config.network} was trained on residuals of generator {trained.inputs['gan']}, and "
+                f"scores/{config.scores} were made with {scored.inputs['gan']}; train the autoencoder again under "
+                "another --name, or with --replace"
             )
         _refuse_unscored(survey, facts, config.scores)
-        digests |= {"gan": scored.inputs["gan"], "scores": scored.identity}
+        pinned |= {"gan": scored.inputs["gan"]}
+        reads |= {f"scores/{config.scores}": scored.identity}
         residuals = residuals_by(folder, scored, facts, config.device)
-    network = load_network(path, "autoencoder", Autoencoder)
+    network = applied(path, pinned["network"], "autoencoder", config.device)
+    provenance = _provenance(folder, path, pinned) | {"of": trained.config["of"]}
+    return _Source(pinned, provenance, network.n_features, _by_network(survey, network, residuals), reads)
 
-    def encode(batch: "Tensor") -> "tuple[Tensor, Tensor]":
-        features = network.encode(batch)
-        return features, (network.decode(features) - batch).abs().sum((1, 2, 3))
 
-    place = path.relative_to(folder).as_posix()
-    provenance = {"network": place, "digest": digests["network"], "of": trained.config["of"]}
-    rows = _by_network(survey, network, encode, ("vector", "score_autoencoder"), config.device, residuals)
-    return _Source(digests, provenance, network.n_features, rows)
+def _of_self_supervised(folder: Path, survey: Survey, config: FeaturesConfig) -> _Source:
+    _, path, pinned, reads = _trained(folder, config, "train-features")
+    network = applied(path, pinned["network"], "self-supervised", config.device)
+    rows = _by_network(survey, network)
+    return _Source(pinned, _provenance(folder, path, pinned), network.n_features, rows, reads)
 
 
 def _of_critic(folder: Path, survey: Survey, config: FeaturesConfig) -> _Source:
     """The critic's last convolution, its mean over all places: 8 times its width."""
-    from peculiar.networks.gan import Critic
-
     scored = _scored(folder, config.scores)
     place, digest = scored.outputs["networks"]["gan"], scored.inputs["gan"]
-    critic = load_pinned(folder / place, digest, "critic", Critic)
+    network = applied(folder / place, digest, "critic", config.device)
+    rows = _by_network(survey, network)
+    return _Source({"gan": digest}, {"network": place, "digest": digest}, network.n_features, rows)
 
-    def pool(batch: "Tensor") -> "tuple[Tensor]":
-        return (critic.features(batch).mean((2, 3)),)
 
-    n_features = len(critic.trunk.layers[-1].get_parameter("weight"))
-    rows = _by_network(survey, critic, pool, ("vector",), config.device)
-    return _Source({"gan": digest}, {"network": place, "digest": digest}, n_features, rows)
+def _trained(folder: Path, config: FeaturesConfig, stage: str) -> tuple[Run, Path, dict[str, str], dict[str, str]]:
+    """The record of a network's training, its checkpoint, and what pins them."""
+    home = home_of(folder, "networks", config.network)
+    trained = read_run(home)
+    if trained is None:
+        raise FileNotFoundError(f'{home} is not complete; run "peculiar {stage}" first')
+    if trained.stage != stage:
+        raise ValueError(f"{home} was made by {trained.stage}, and source {config.source!r} needs one by {stage}")
+    path = TrainingFolder(home).checkpoint_path(config.checkpoint)
+    return trained, path, {"network": file_digest(path)}, {f"networks/{config.network}": trained.identity}
+
+
+def _provenance(folder: Path, path: Path, pinned: dict[str, str]) -> dict[str, Any]:
+    return {"network": path.relative_to(folder).as_posix(), "digest": pinned["network"]}
 
 
 def _scored(folder: Path, scores: str) -> Run:
-    scored = read_run(folder / "scores" / scores)
+    scored = read_run(home_of(folder, "scores", scores))
     if scored is None:
         raise FileNotFoundError(f'scores/{scores} is not complete in {folder}; run "peculiar score" first')
     return scored
@@ -188,31 +211,18 @@ def _refuse_unscored(survey: Survey, facts: Table, scores: str) -> None:
 
 
 def _by_network(
-    survey: Survey,
-    network: "nn.Module",
-    apply: "Callable[[Tensor], tuple[Tensor, ...]]",
-    names: tuple[str, ...],
-    device: str,
-    residuals: "Callable[[np.ndarray, np.ndarray], np.ndarray] | None" = None,
+    survey: Survey, network: Applied, residuals: "Callable[[np.ndarray, np.ndarray], np.ndarray] | None" = None
 ) -> "Callable[[Table], Iterator[dict[str, np.ndarray]]]":
-    """What `apply` makes, in float32, of the images or residuals of objects that a set does not have."""
+    """What the network makes of the images, or residuals, of objects that a set does not have."""
     import numpy as np
-    import torch
-
-    from peculiar import engine
-    from peculiar.scoring.reconstruction import in_batches
-
-    machine = engine.machine(device)
-    machine.place(network)
 
     def rows(present: Table) -> "Iterator[dict[str, np.ndarray]]":
         for batch in survey.scan(["object_id", "image"], batch_size=SCAN_ROWS, but_not=present):
             object_id = batch["object_id"].to_numpy().astype(np.int64)
             images = survey.images_of(batch)
-            given = images if residuals is None else residuals(object_id, images)
-            with torch.no_grad():
-                made = in_batches(apply, machine.tensor(given))
-            yield {"object_id": object_id, **{name: each.cpu().numpy() for name, each in zip(names, made, strict=True)}}
+            vectors, scores = network(images if residuals is None else residuals(object_id, images))
+            columns = {"object_id": object_id, "vector": vectors}
+            yield columns if scores is None else columns | {"score_autoencoder": scores}
 
     return rows
 
@@ -223,39 +233,53 @@ def _by_network(
 def _of_table(folder: Path, survey: Survey, config: FeaturesConfig) -> _Source:
     import numpy as np
 
-    from peculiar.io.ids import exact_ids
-    from peculiar.io.vectors import id_and_vectors, matrix, open_table
+    from peculiar.io.vectors import open_vectors
 
-    path, opened = config.table, open_table(config.table)
-    id_name, names = id_and_vectors(opened.schema, path, config.id_column)
-    ids = exact_ids(opened.to_table([id_name])[id_name], id_name)
-    object_id = ids.fill_null(0).to_numpy()
-    is_known = np.isin(object_id, survey.object_ids()) & ids.is_valid().to_numpy(zero_copy_only=False)
-    known, counts = np.unique(object_id[is_known], return_counts=True)
-    if not len(known):
-        raise ValueError(f"no row of {path} belongs to an object of the survey; check its ids, or give --id-column")
+    opened = open_vectors(config.table, config.id_column, config.columns)
+    object_id, known = opened.object_id, survey.object_ids()
+    is_known = opened.has_id & np.isin(object_id, known)
+    ids, counts = np.unique(object_id[is_known], return_counts=True)
+    if not len(ids):
+        raise ValueError(f"no row of {config.table} belongs to an object of the survey; check its ids, or --id-column")
     if (counts > 1).any():
-        raise ValueError(f"{path} has object {known[counts > 1][0]} more than once; leave one row of it")
-    log.info("%d rows of %s belong to %d objects, the others to none", len(ids), path, len(known))
-
-    def vectors() -> "Iterator[np.ndarray]":
-        for batch in opened.to_batches(names, batch_size=TABLE_ROWS, batch_readahead=1):
-            if batch.num_rows:
-                yield matrix(batch, path)
-
-    n_features = next(vectors()).shape[1]
+        raise ValueError(f"{config.table} has object {ids[counts > 1][0]} more than once; leave one row of it")
+    log.info("%d rows of %s belong to %d objects, the others to none", len(object_id), config.table, len(ids))
+    log.info("vectors of %d numbers, of %s", opened.n_features, ", ".join(opened.names))
 
     def rows(present: Table) -> "Iterator[dict[str, np.ndarray]]":
-        is_wanted = is_known & ~np.isin(object_id, present.object_ids())
-        start = 0
-        for each in vectors():
-            if each.shape[1] != n_features:
-                raise ValueError(f"{path} has vectors of {n_features} and {each.shape[1]} numbers; make them equal")
-            mine = start + np.flatnonzero(is_wanted[start : start + len(each)])
-            if len(mine):
-                yield {"object_id": object_id[mine], "vector": each[mine - start]}
-            start += len(each)
+        done, start = present.object_ids(), 0
+        for vectors in opened.batches():
+            place = slice(start, start + len(vectors))
+            mine, is_mine = object_id[place], is_known[place]
+            is_done = is_mine & np.isin(mine, done)
+            _refuse_changed(present, mine[is_done], vectors[is_done], config.table)
+            is_new = is_mine & ~is_done
+            if is_new.any():
+                yield {"object_id": mine[is_new], "vector": vectors[is_new]}
+            start += len(vectors)
 
-    digest = file_digest(path)
-    counted = {"n_rows": len(ids), "n_unknown": len(ids) - len(known)}
-    return _Source({"table": digest}, {"table": str(path), "digest": digest, **counted}, n_features, rows)
+    provenance = {
+        "table": str(config.table),
+        "digest": file_digest(config.table),
+        "columns": list(opened.names),
+        "n_rows": len(object_id),
+        "n_unknown": len(object_id) - len(ids),
+    }
+    return _Source({}, provenance, opened.n_features, rows)
+
+
+def _refuse_changed(present: Table, object_id: "np.ndarray", vectors: "np.ndarray", path: Path) -> None:
+    """Stop where a table that has grown since has another vector of an object that the set has."""
+    import numpy as np
+
+    if not len(object_id):
+        return
+    before = take_vectors(present, object_id)
+    is_other = np.ones(len(before), bool)
+    if before.shape == vectors.shape:
+        is_other = ~((before == vectors) | (np.isnan(before) & np.isnan(vectors))).all(axis=1)
+    if is_other.any():
+        raise ValueError(
+            f"{path} has other vectors than {present.path.parent} was made of: of object "
+            f"{first_few(object_id[is_other])}; make features under another --name, or with --replace"
+        )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from peculiar.checkpoint import file_digest, load_tensors, save_tensors
 from peculiar.feature_set import SCAN_ROWS, FeatureSet, vectors_of
-from peculiar.run import Run, Track, begin, finish, quiet, refuse_made_anew
+from peculiar.run import Run, Track, begin, finish, home_of, quiet, refuse_made_anew
 from peculiar.survey import MAX_MISSING_SHOWN, Table
 
 if TYPE_CHECKING:
@@ -64,13 +64,14 @@ def grow_forest(folder: Path, config: ForestConfig, *, name: str, replace: bool 
         The feature set was made anew since; it has fewer than two objects; or, where `missing` is "refuse", objects
         that are still to be scored have NaN or infinite components. Then nothing was begun.
     """
-    features, home = FeatureSet(folder, config.features), folder / "forests" / name
+    features, home = FeatureSet(folder, config.features), home_of(folder, "forests", name)
     table, path = Table(home / "table.lance"), home / "forest.safetensors"
     message = (
         f"features/{config.features} was made anew since {home} was begun; "
         "grow the forest again with --replace, or under another --name"
     )
-    refuse_made_anew(home, {"identity": features.run.identity}, message, replace=replace)
+    reads = {f"features/{config.features}": features.run.identity}
+    refuse_made_anew(home, reads, message, replace=replace)
     if config.missing == "refuse":
         _refuse_missing(features, None if replace else table)
     is_new = replace or not path.exists()
@@ -78,8 +79,7 @@ def grow_forest(folder: Path, config: ForestConfig, *, name: str, replace: bool 
         tensors = (
             _grow(features, config) if is_new else {key: each.numpy() for key, each in load_tensors(path)[0].items()}
         )
-    inputs = {"features": features.table.version, "identity": features.run.identity}
-    run = begin(home, "forest", config, inputs=inputs, replace=replace)
+    run = begin(home, "forest", config, inputs={"features": features.table.version}, reads=reads, replace=replace)
     if is_new:
         import torch
 
@@ -127,6 +127,11 @@ def _grow(features: FeatureSet, config: ForestConfig) -> "dict[str, np.ndarray]"
             )
         extra["medians"] = np.nanmedian(vectors, axis=0)
         vectors = _imputed(vectors, extra["medians"])
+    if not (np.ptp(vectors, axis=0) > 0).any():
+        raise ValueError(
+            f"all {len(drawn)} objects drawn of features/{features.name} have the same vector, and a forest isolates "
+            "what differs; look at what made the set"
+        )
     random = np.random.default_rng(config.seed % 2**64)
     size = min(config.sample_size, len(drawn))
     samples = np.stack([vectors[random.choice(len(drawn), size, replace=False)] for _ in range(config.n_trees)])

@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 from peculiar.feature_set import FeatureSet, scan_vectors, take_vectors, vectors_of
-from peculiar.run import Run, Track, atomic, begin, finish, quiet, write_json
+from peculiar.run import Run, Track, atomic, begin, finish, home_of, quiet, refuse_made_anew, write_json
 from peculiar.similar import EXACT_ROWS, N_NEIGHBORS, probe, read_scale
 from peculiar.survey import Table
 
@@ -61,28 +61,18 @@ def build_index(folder: Path, config: IndexConfig, *, replace: bool = False, tra
             f"{max(LEAST_ROWS, config.n_partitions)} objects, and features/{config.features} has {len(opened)}; "
             f'"peculiar similar" needs none below {EXACT_ROWS:,}'
         )
-    home = folder / "indices" / config.features
+    home = home_of(folder, "indices", config.features)
     table = Table(home / "table.lance")
-    if table.exists() and not replace:
-        _refuse_other_vectors(opened, table, home, config.seed)
-    run = begin(home, "index", config, inputs={"features": opened.table.version}, replace=replace)
+    message = f"{home} indexes vectors that were made anew since; index again with --replace"
+    reads = {f"features/{config.features}": opened.run.identity}
+    refuse_made_anew(home, reads, message, replace=replace)
+    run = begin(home, "index", config, inputs={"features": opened.table.version}, reads=reads, replace=replace)
     if not (home / "scale.json").exists():
         _freeze_scale(opened, home, track)
     _copy_standardized(opened, table, home, track)
     n_partitions = _partition(table, home, config, track)
     measured = _measure(table, n_partitions, config, track)
     return finish(home, run, n_objects=len(table), n_partitions=n_partitions, **measured)
-
-
-def _refuse_other_vectors(opened: FeatureSet, table: Table, home: Path, seed: int) -> None:
-    """Compare what is indexed with what is there now, on a sample."""
-    import numpy as np
-
-    ids = table.sample(N_MEASURED, seed=seed)
-    indexed = take_vectors(table, ids)
-    is_same = bool(np.isin(ids, opened.table.object_ids()).all())
-    if not is_same or not np.array_equal(indexed, read_scale(home).standardized(opened.take(ids)), equal_nan=True):
-        raise ValueError(f"{home} indexes vectors that were replaced since; index again with --replace")
 
 
 def _freeze_scale(opened: FeatureSet, home: Path, track: Track) -> None:
@@ -127,8 +117,12 @@ def _partition(table: Table, home: Path, config: IndexConfig, track: Track) -> i
             with atomic(path) as partial:
                 np.save(partial, _centers(table, config))
         centers = np.load(path)
-        if not any(each.field_names == ["vector"] for each in table.open().describe_indices()):
-            table.open().create_index("vector", "IVF_FLAT", num_partitions=len(centers), ivf_centroids=centers)
+        dataset = table.open()
+        made = [each.name for each in dataset.describe_indices() if each.field_names == ["vector"]]
+        # Anew for objects that came later, with the same centers: Lance's own way merges partitions.
+        if not made or dataset.stats.index_stats(made[0])["num_unindexed_rows"]:
+            kind = {"num_partitions": len(centers), "ivf_centroids": centers}
+            dataset.create_index("vector", "IVF_FLAT", replace=True, **kind)
     return len(centers)
 
 
@@ -143,7 +137,7 @@ def _centers(table: Table, config: IndexConfig) -> "np.ndarray":
     vectors = vectors[np.isfinite(vectors).all(axis=1)]
     n_clusters = min(n_partitions, len(vectors))
     means = MiniBatchKMeans(
-        n_clusters, init="random", random_state=config.seed, batch_size=4_096, n_init=1, max_iter=10
+        n_clusters, init="random", random_state=config.seed % 2**32, batch_size=4_096, n_init=1, max_iter=10
     )
     means.fit(vectors)
     centers: np.ndarray = means.cluster_centers_[np.unique(means.labels_)].astype(np.float32)  # but for empty ones

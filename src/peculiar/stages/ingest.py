@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from peculiar.run import Run, Track, begin, finish, quiet
+from peculiar.run import Run, Track, begin, finish, quiet, read_run
 from peculiar.survey import ImageForm, Survey, Table, hash_id
 
 if TYPE_CHECKING:
@@ -122,6 +122,36 @@ def _read_options(form: ImageForm | None, config: IngestConfig, catalog: "Catalo
     size, channels = survey_shape(islice(entries, 1_000), options)
     log.info("images are %d x %d pixels, %d channels; fit: %s", size, size, channels, options.fit)
     return replaced(options, size=size, channels=channels)
+
+
+def read_like(folder: Path, path: Path) -> "np.ndarray":
+    """Images of a file or folder in the form of the atlas's survey, uint8 (n, height, width, channels); none is kept.
+
+    Raises
+    ------
+    ValueError
+        An image cannot be read, or is none of this survey's kind; the reason of the first is given.
+    """
+    from peculiar.io.entries import Rejected
+    from peculiar.io.readers import list_entries, read_many
+
+    survey, run = Survey(folder / "survey" / "table.lance"), read_run(folder / "survey")
+    if run is None:
+        raise FileNotFoundError(f'the survey in {folder} is not complete; run "peculiar ingest" first')
+    recorded: dict[str, Any] = {
+        name: tuple(each) if isinstance(each, list) else each for name, each in run.config.items()
+    }
+    config = IngestConfig(**{**recorded, "images": path, "catalog": Path(), "is_field": False})
+    options = _read_options(survey.form, config, None)
+    images = []
+    for entry in list_entries(path, options):
+        (result,) = read_many([entry], options)
+        if isinstance(result, Rejected):
+            raise ValueError(f"{path}: {result.reason}")
+        images.append(result.image)
+    if not images:
+        raise ValueError(f"{path} holds no image; give a file of one that is like the survey's")
+    return np.stack(images)
 
 
 class _Ingestion:

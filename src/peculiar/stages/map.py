@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from peculiar.checkpoint import load_tensors, save_tensors
 from peculiar.feature_set import FeatureSet
 from peculiar.ranking import Ranking, residuals_by
-from peculiar.run import Run, Track, begin, finish, quiet, read_run, refuse_made_anew
+from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run, refuse_made_anew
 from peculiar.survey import Survey, Table
 
 if TYPE_CHECKING:
@@ -65,13 +65,13 @@ def make_map(folder: Path, config: MapConfig, *, name: str, replace: bool = Fals
     from peculiar.maps.projection import refuse_few
 
     source = _source(folder, config)
-    home = folder / "maps" / name
+    home = home_of(folder, "maps", name)
     message = f"{home} maps what was made anew since; map again with --replace, or under another --name"
-    refuse_made_anew(home, {"identity": source.inputs["identity"]}, message, replace=replace)
+    refuse_made_anew(home, source.reads, message, replace=replace)
     if replace or not (home / "fitted.safetensors").exists():
         n_objects = min(len(source.table), config.n_objects)
         refuse_few(n_objects, config.method, n_neighbors=config.n_neighbors, perplexity=config.perplexity)
-    run = begin(home, "map", config, inputs=source.inputs, replace=replace)
+    run = begin(home, "map", config, inputs=source.inputs, reads=source.reads, replace=replace)
     read, kept = source.read, {}
     if source.is_images:
         components = _components(source, config, home, track)
@@ -101,6 +101,7 @@ class _Source:
     read: "Callable[[np.ndarray], np.ndarray]"
     is_images: bool
     inputs: dict[str, Any]
+    reads: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -117,17 +118,21 @@ def _source(folder: Path, config: MapConfig) -> _Source:
     if config.of == "pixels":
         ingested = read_run(folder / "survey")
         identity = ingested.identity if ingested else ""
-        return _Source(survey, survey.images, True, {"survey": survey.version, "identity": identity})
+        return _Source(survey, survey.images, True, {"survey": survey.version}, {"survey": identity})
     if config.of == "residual-pixels":
         ranking = Ranking(folder, config.ranking)
         residuals = residuals_by(folder, ranking.scored, ranking.facts)
-        inputs = {"ranking": ranking.relative.version, "identity": ranking.scored.identity}
-        return _Source(ranking.relative, lambda object_id: residuals(object_id, survey.images(object_id)), True, inputs)
+        inputs, reads = {"ranking": ranking.relative.version}, {ranking.scored_in: ranking.scored.identity}
+
+        def read(object_id: "np.ndarray") -> "np.ndarray":
+            return residuals(object_id, survey.images(object_id))
+
+        return _Source(ranking.relative, read, True, inputs, reads)
     if not config.of:
         raise ValueError("of must name a feature set, or be pixels or residual-pixels; it is empty")
     features = FeatureSet(folder, config.of)
-    inputs = {"features": features.table.version, "identity": features.run.identity}
-    return _Source(features.table, features.take, False, inputs)
+    inputs, reads = {"features": features.table.version}, {f"features/{config.of}": features.run.identity}
+    return _Source(features.table, features.take, False, inputs, reads)
 
 
 def _components(source: _Source, config: MapConfig, home: Path, track: Track) -> "PixelComponents":
@@ -232,7 +237,7 @@ def _quality(folder: Path, config: MapConfig, fit: _Fit) -> dict[str, float | No
 
     from peculiar.maps.placing import map_quality
 
-    if read_run(folder / "rankings" / config.ranking) is None:
+    if read_run(home_of(folder, "rankings", config.ranking)) is None:
         return {}
     ranking = Ranking(folder, config.ranking)
     order = np.argsort(ranking.object_ids)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from peculiar.feature_set import FeatureSet, feature_sets
 from peculiar.ranking import FIRST_SHOWN, Ranking
-from peculiar.run import Run, Track, begin, finish, quiet, read_run, save_figure
+from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run, save_figure
 from peculiar.survey import Table
 
 if TYPE_CHECKING:
@@ -58,13 +58,16 @@ def portray(
     Raises
     ------
     KeyError
-        A column to order or to color by is not in the ranking.
+        A column to order or to color by is not in the ranking, or there is no such map; then nothing is begun.
     """
     ranking = Ranking(folder, config.ranking)
     color, by = ranking.column(config.color), ranking.column(config.by)
-    home = folder / "portraits" / name
-    run = begin(home, "portray", config, inputs={"ranking": ranking.relative.version}, replace=replace)
+    home = home_of(folder, "portraits", name)
     maps = {each: _read_map(folder, ranking, each) for each in _map_names(folder)}
+    if config.map and config.map not in maps:
+        raise KeyError(f"no map {config.map!r}; there are {', '.join(maps) or 'none'}")
+    reads = {f"rankings/{config.ranking}": ranking.run.identity}
+    run = begin(home, "portray", config, inputs={"tables": ranking.versions}, reads=reads, replace=replace)
     pictures: list[Picture] = []
     with track("drawing", None) as advance:
         for section in (
@@ -126,11 +129,9 @@ def _one_map(
     name = config.map or ("residual" if "residual" in maps else next(iter(maps), ""))
     if not name:
         return
-    if name not in maps:
-        raise KeyError(f"no map {name!r}; there are {', '.join(maps) or 'none'}")
     places = maps[name].places
     boxes = find_boxes(places, color)
-    random = np.random.default_rng(config.seed)
+    random = np.random.default_rng(config.seed % 2**64)
     members = [np.flatnonzero(is_in_box(places, box)) for box in boxes]
     chosen = [random.permutation(each)[:N_IN_BOX] for each in members]
 
@@ -183,7 +184,7 @@ def _map_names(folder: Path) -> list[str]:
 def _read_map(folder: Path, ranking: Ranking, name: str) -> _Map:
     import numpy as np
 
-    home = folder / "maps" / name
+    home = home_of(folder, "maps", name)
     run = read_run(home)
     rows = Table(home / "table.lance").take(ranking.object_ids, ["map_x", "map_y"], is_complete=False)
     columns = [rows[each].to_numpy(zero_copy_only=False).astype(np.float64) for each in ("map_x", "map_y")]

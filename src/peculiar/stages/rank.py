@@ -14,7 +14,7 @@ from peculiar.reference import (
     read_reference,
     refuse_unknown_columns,
 )
-from peculiar.run import Run, Track, begin, finish, quiet, read_run, refuse_made_anew
+from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run, refuse_made_anew
 from peculiar.survey import Survey, Table
 
 if TYPE_CHECKING:
@@ -57,16 +57,16 @@ def rank(folder: Path, config: RankConfig, *, name: str = "main", replace: bool 
     `reconstructions.lance` the reconstructions of the selected and of the first shown, uint8.
     """
     survey = Survey(folder / "survey" / "table.lance")
-    facts = Table(folder / "scores" / config.scores / "table.lance")
-    scored = read_run(folder / "scores" / config.scores)
+    facts = Table(home_of(folder, "scores", config.scores) / "table.lance")
+    scored = read_run(home_of(folder, "scores", config.scores))
     if scored is None:
         raise FileNotFoundError(f'scores/{config.scores} is not complete in {folder}; run "peculiar score" first')
-    home = folder / "rankings" / name
+    home = home_of(folder, "rankings", name)
     message = f"{home} ranks scores that were replaced since; rank again with --replace, or another --name"
-    refuse_made_anew(home, {"identity": scored.identity}, message, replace=replace)
+    reads = {f"scores/{config.scores}": scored.identity}
+    refuse_made_anew(home, reads, message, replace=replace)
     refuse_unknown_columns(survey, config.condition_on)
-    inputs = {"scores": facts.version, "identity": scored.identity}
-    run = begin(home, "rank", config, inputs=inputs, replace=replace)
+    run = begin(home, "rank", config, inputs={"scores": facts.version}, reads=reads, replace=replace)
     if not (home / "reference.json").exists():
         with track("freezing the reference", None):
             _freeze(facts, survey, config, home)

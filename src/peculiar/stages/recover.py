@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 
 from peculiar.ranking import FIRST_SHOWN, Ranking
-from peculiar.run import Run, Track, begin, finish, quiet, save_figure, write_json
+from peculiar.run import Run, Track, begin, finish, home_of, quiet, save_figure, write_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,9 +49,9 @@ def recover(
     from peculiar.io.catalogs import read_catalog
 
     ranking = Ranking(folder, config.ranking)
-    home = folder / "recovery" / name
+    home, reads = home_of(folder, "recovery", name), {f"rankings/{config.ranking}": ranking.run.identity}
     planted_class, planted_kind, strength = _matched(read_catalog(config.truth).table, ranking.object_ids)
-    run = begin(home, "recover", config, inputs={"ranking": ranking.relative.version}, replace=replace)
+    run = begin(home, "recover", config, inputs={"ranking": ranking.relative.version}, reads=reads, replace=replace)
     scores = {order: ranking.column(order) for order in (*ORDERS, *BASELINES)}
     metrics = _metrics(scores, planted_kind, config, track)
     by_class = _by_class(scores, planted_class, planted_kind)

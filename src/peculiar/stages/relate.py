@@ -13,7 +13,7 @@ from peculiar.reference import (
     read_reference,
     refuse_unknown_columns,
 )
-from peculiar.run import Run, Track, begin, finish, quiet, read_run, refuse_made_anew
+from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run, refuse_made_anew
 from peculiar.survey import Survey, Table
 
 if TYPE_CHECKING:
@@ -40,8 +40,9 @@ class RelateConfig:
 def relate(folder: Path, config: RelateConfig, *, name: str, replace: bool = False, track: Track = quiet) -> Run:
     """Fill `rankings/<name>` of the atlas in `folder` with every form of another table's scores.
 
-    The scores are called after the table, as `score_forest_NAME`, so that several stand side by side; raw and relative
-    forms are those of `rank`, against a reference that is frozen the first time.
+    The scores are called after the table, as `score_forest_NAME`, and under another name than the usual one after that
+    too, as `score_forest_NAME-OTHER`, so that several stand side by side; raw and relative forms are those of `rank`,
+    against a reference that is frozen the first time.
 
     Raises
     ------
@@ -50,20 +51,22 @@ def relate(folder: Path, config: RelateConfig, *, name: str, replace: bool = Fal
     ValueError
         The table has no score, or was made anew since.
     """
-    home, source = folder / "rankings" / name, folder / config.of
+    home, source = home_of(folder, "rankings", name), folder / config.of
     made = read_run(source)
     if made is None:
         raise FileNotFoundError(f"{config.of} is not complete in {folder}; `peculiar status` says what is")
     survey, table = Survey(folder / "survey" / "table.lance"), Table(source / "table.lance")
-    named = {each: f"{each}_{source.name}" for each in table.schema.names if each.startswith("score_")}
-    if not named:
-        raise ValueError(f"{config.of} has no score to relate; it has {', '.join(table.schema.names)}")
+    named = _named(table, config.of, name)
+    _refuse_taken(folder, name, named)
     refuse_unknown_columns(survey, config.condition_on)
+    scored = read_run(home_of(folder, "scores", config.scores))
+    if scored is None:
+        raise FileNotFoundError(f'scores/{config.scores} is not complete in {folder}; run "peculiar score" first')
     measures = Table(folder / "scores" / config.scores / "table.lance")
     message = f"{config.of} was made anew since {home} was; relate it again with --replace, or another --name"
-    refuse_made_anew(home, {"identity": made.identity}, message, replace=replace)
-    inputs = {config.of: table.version, "identity": made.identity}
-    run = begin(home, "relate", config, inputs=inputs, replace=replace)
+    reads = {config.of: made.identity}
+    refuse_made_anew(home, reads, message, replace=replace)
+    run = begin(home, "relate", config, inputs={config.of: table.version}, reads=reads, replace=replace)
     if not (home / "reference.json").exists():
         with track("freezing the reference", None):
             _freeze(table, measures, survey, config, named, home)
@@ -76,6 +79,27 @@ def relate(folder: Path, config: RelateConfig, *, name: str, replace: bool = Fal
 
     compare(home, reference, batches, len(table), raw=tuple(named.values()), metadata={}, track=track)
     return finish(home, run, reference=reference.digest, n_objects=len(table))
+
+
+def _named(table: Table, of: str, name: str) -> dict[str, str]:
+    """Our names of the table's scores: they end in its own, and in this relation's where that is another than usual."""
+    from peculiar.scoring.scores import FORMS
+
+    ending = of.partition("/")[2] if name == of.replace("/", "-") else f"{of.partition('/')[2]}-{name}"
+    if f"_{ending}".endswith(FORMS):
+        raise ValueError(f"columns that end in {ending!r} would pass for forms of another score; take another --name")
+    named = {each: f"{each}_{ending}" for each in table.schema.names if each.startswith("score_")}
+    if not named:
+        raise ValueError(f"{of} has no score to relate; it has {', '.join(table.schema.names)}")
+    return named
+
+
+def _refuse_taken(folder: Path, name: str, named: dict[str, str]) -> None:
+    for path in sorted((folder / "rankings").glob("*/run.json")):
+        other = path.parent
+        taken = set(named.values()) & set(Table(other / "table.lance").schema.names) if other.name != name else set()
+        if taken:
+            raise ValueError(f"rankings/{other.name} has a column {min(taken)} already; take another --name")
 
 
 def _scores_of(rows: "pa.RecordBatch | pa.Table", named: dict[str, str]) -> "dict[str, np.ndarray]":

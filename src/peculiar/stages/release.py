@@ -9,7 +9,7 @@ import numpy as np
 
 from peculiar.checkpoint import TrainingFolder
 from peculiar.ranking import FIRST_SHOWN, Ranking
-from peculiar.run import Run, Track, begin, finish, quiet, save_figure
+from peculiar.run import Run, Track, begin, finish, home_of, quiet, save_figure
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,11 +52,11 @@ def release(
     Everything is written anew each time, and each file is put in place whole.
     """
     ranking = Ranking(folder, config.ranking)
-    home = folder / "release" / name
+    home = home_of(folder, "release", name)
     order = ranking.order()
     is_selected = ranking.column(config.select_by) > config.threshold
-    inputs = {"ranking": ranking.relative.version, "survey": ranking.survey.version}
-    run = begin(home, "release", config, inputs=inputs, replace=replace)
+    reads = {f"rankings/{config.ranking}": ranking.run.identity}
+    run = begin(home, "release", config, inputs={"tables": ranking.versions}, reads=reads, replace=replace)
     is_selected[order[: config.n_top]] = True
     selected = order[is_selected[order]]
     rank = np.empty(len(order), np.int64)
@@ -216,7 +216,7 @@ def _figure_samples(ranking: Ranking) -> "Figure":
 def _figure_losses(ranking: Ranking) -> "Figure":
     from peculiar.figures import figure_losses
 
-    folder = TrainingFolder(ranking.folder / "networks" / ranking.scored.config["gan"])
+    folder = TrainingFolder(home_of(ranking.folder, "networks", ranking.scored.config["gan"]))
     return figure_losses(folder.curves(), x="step")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from peculiar.checkpoint import TrainingFolder, file_digest, load_network, load_tensors, save_tensors
-from peculiar.run import Run, Track, atomic, begin, finish, quiet, read_run, read_started, save_figure
+from peculiar.run import Run, Track, atomic, begin, finish, home_of, quiet, read_run, read_started, save_figure
 from peculiar.survey import Survey, Table
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def score(folder: Path, config: ScoreConfig, *, name: str = "main", replace: boo
 
     engine.tune()
     survey = Survey(folder / "survey" / "table.lance")
-    home = folder / "scores" / name
+    home = home_of(folder, "scores", name)
     paths = _network_paths(folder, config)
     digests = {which: file_digest(path) for which, path in paths.items()}
     _refuse_other_networks(home, digests, replace)
@@ -76,8 +76,8 @@ def score(folder: Path, config: ScoreConfig, *, name: str = "main", replace: boo
 
 def _network_paths(folder: Path, config: ScoreConfig) -> dict[str, Path]:
     return {
-        "gan": TrainingFolder(folder / "networks" / config.gan).checkpoint_path(config.checkpoint),
-        "encoder": TrainingFolder(folder / "networks" / config.encoder).checkpoint_path(),
+        "gan": TrainingFolder(home_of(folder, "networks", config.gan)).checkpoint_path(config.checkpoint),
+        "encoder": TrainingFolder(home_of(folder, "networks", config.encoder)).checkpoint_path(),
     }
 
 
@@ -235,11 +235,11 @@ def sweep_weights(
         raise ValueError(f"a sweep needs two or more weights from 0 to 1, got {weights}")
     engine.tune()
     survey = Survey(folder / "survey" / "table.lance")
-    home = folder / "sweeps" / name
+    home = home_of(folder, "sweeps", name)
     paths = _network_paths(folder, config)
     home.mkdir(parents=True, exist_ok=True)
     run = begin(home, "sweep", config, inputs={which: file_digest(path) for which, path in paths.items()}, replace=True)
-    scorer = _Scorer(survey, config, paths, engine.machine(config.device), folder / "scores" / name)
+    scorer = _Scorer(survey, config, paths, engine.machine(config.device), home_of(folder, "scores", name))
     object_id = survey.sample(n_sample, seed=config.seed)
     columns: dict[str, list[np.ndarray]] = {f"{term}_{weight:g}": [] for weight in weights for term in ("gen", "disc")}
     with track("scoring at each weight", len(weights) * len(object_id)) as advance:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from peculiar.ranking import Ranking, residuals_by
-from peculiar.run import Run, Track, begin, finish, quiet, refuse_made_anew
+from peculiar.run import Run, Track, begin, finish, home_of, quiet, refuse_made_anew
 from peculiar.survey import ShuffledImages, Survey, Table
 
 if TYPE_CHECKING:
@@ -89,21 +89,23 @@ def train_autoencoder(
     survey = Survey(folder / "survey" / "table.lance")
     is_ranked = config.of == "residual" or config.sample == "selected"
     ranking = Ranking(folder, config.ranking) if is_ranked else None
-    home = folder / "networks" / name
+    home = home_of(folder, "networks", name)
     inputs: dict[str, Any] = {"survey": survey.version}
-    residuals = None
+    residuals, reads = None, {}
     if ranking is not None and config.of == "residual":
         residuals = residuals_by(folder, ranking.scored, ranking.facts, config.device)
-        inputs |= {"gan": ranking.scored.inputs["gan"], "scores": ranking.scored.identity}
+        inputs |= {"gan": ranking.scored.inputs["gan"]}
+        reads = {ranking.scored_in: ranking.scored.identity}
         message = (
             f"{home} was trained on residuals of scores that were made anew since; "
             "train under another --name, or with --replace"
         )
-        refuse_made_anew(home, {"scores": ranking.scored.identity}, message, replace=replace)
+        refuse_made_anew(home, reads, message, replace=replace)
     images = _SampledImages(survey, config, _sample(survey, ranking, config), residuals)
     machine = engine.machine(config.device)
     training, form = _prepare(images, config, machine)
-    run = begin(home, "train-autoencoder", config, inputs=inputs | {"n_objects": images.sizes[0]}, replace=replace)
+    inputs |= {"n_objects": images.sizes[0]}
+    run = begin(home, "train-autoencoder", config, inputs=inputs, reads=reads, replace=replace)
     log.info("%ss of %d objects, %s", config.of, images.sizes[0], machine)
     reached = engine.train_in(
         home,

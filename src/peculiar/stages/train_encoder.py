@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from peculiar.checkpoint import TrainingFolder, file_digest, load_network
-from peculiar.run import Run, Track, begin, finish, quiet
+from peculiar.run import Run, Track, begin, finish, home_of, quiet
 from peculiar.survey import ShuffledImages, Survey
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ def train_encoder(
 
     engine.tune()
     survey = Survey(folder / "survey" / "table.lance")
-    gan = TrainingFolder(folder / "networks" / config.gan).checkpoint_path(config.checkpoint)
-    home = folder / "networks" / name
+    gan = TrainingFolder(home_of(folder, "networks", config.gan)).checkpoint_path(config.checkpoint)
+    home = home_of(folder, "networks", name)
     inputs = {"survey": survey.version, "n_objects": len(survey), "gan": file_digest(gan)}
     machine = engine.machine(config.device)
     training, form = _prepare(survey, gan, config, machine)

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from peculiar.run import Run, Track, atomic, begin, finish, quiet
+from peculiar.run import Run, Track, atomic, begin, finish, home_of, quiet
 from peculiar.survey import ShuffledImages, Survey
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def train_gan(
 
     engine.tune()
     survey = Survey(folder / "survey" / "table.lance")
-    home = folder / "networks" / name
+    home = home_of(folder, "networks", name)
     inputs = {"survey": survey.version, "n_objects": len(survey)}
     machine = engine.machine(config.device)
     training, forms = _prepare(survey, config, machine)

@@ -1,0 +1,218 @@
+"""Self-supervised features: one galaxy seen twice must look alike, two galaxies must not. SimCLR, Chen et al. 2020.
+
+What the two views of a galaxy differ in is what the features forget: how it is turned, where exactly it lies, its
+zoom, a little of its brightness, color and noise. METHOD.md sect. 8 measured that such features carry what people call
+odd better than features learnt on photographs.
+
+Shapes: n images, side = VIEW_SIDE pixels of a view, width channels at a view's full size.
+"""
+
+import copy
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from peculiar.networks.training import Draw, Precision, mixed_seed, move_average, restore_state, state_of
+
+N_BLOCKS = 3  # halvings: 8 x 8 places are left of 64 x 64
+N_PROJECTED = 64  # numbers that views are compared by in the loss; not kept
+AVERAGE_DECAY = 0.99  # a step
+LEAST_SPREAD = 1e-6  # of the largest variance: below is rounding
+TURNS = 4  # quarter turns, each as it is and mirrored, that a feature is the mean over
+
+
+class ContrastiveEncoder(nn.Module):
+    """A small residual network (He et al. 2016): an image of any size and channels to a few numbers.
+
+    What it has learnt is the mean over the last layer's places, 8 `width` numbers, most of them much alike. Features
+    are that, averaged over the eight symmetries of the square, so that they do not depend on how an object is turned;
+    then brought to `n_features` principal components of equal spread, and to length sqrt(`n_features`): what counts is
+    the direction, as in the loss. The components are those of a sample, frozen by `freeze_components`.
+
+    Parameters
+    ----------
+    channels
+        Of the images.
+    width
+        Channels of the first layer, at the full size of a view.
+    side
+        Pixels of a view, a multiple of 8.
+    n_features
+        Length of the features, at most 8 `width`.
+    zoom
+        Part of the image's side that features are made of: the middle of what the views showed.
+    """
+
+    def __init__(
+        self, *, channels: int = 3, width: int = 24, side: int = 64, n_features: int = 128, zoom: float = 0.8
+    ) -> None:
+        super().__init__()
+        self.side, self.n_learnt, self.n_features, self.zoom = side, width * 2**N_BLOCKS, n_features, zoom
+        widths = [width * 2**block for block in range(N_BLOCKS + 1)]
+        first = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+        self.stem = nn.Sequential(first, nn.BatchNorm2d(width), nn.ReLU())
+        self.blocks = nn.Sequential(*(_ResidualBlock(a, b) for a, b in pairwise(widths)))
+        self.register_buffer("center", torch.zeros(self.n_learnt))
+        self.register_buffer("components", torch.zeros(self.n_learnt, n_features))
+
+    def forward(self, views: Float[Tensor, "n channels side side"]) -> Float[Tensor, "n n_learnt"]:
+        """What is learnt of views, as they lie."""
+        learnt: Tensor = self.blocks(self.stem(views * 2 - 1)).float().mean((2, 3))
+        return learnt
+
+    def learnt(self, images: Float[Tensor, "n channels size size"]) -> Float[Tensor, "n n_learnt"]:
+        """What is learnt of whole images, the mean over the eight symmetries of the square."""
+        margin = round(images.shape[-1] * (1 - self.zoom) / 2)
+        inner = images[..., margin : images.shape[-1] - margin, margin : images.shape[-1] - margin]
+        views = resized(inner, self.side)
+        total = torch.zeros(len(images), self.n_learnt, device=images.device)
+        for mirrored in (views, views.flip(-1)):
+            for turns in range(TURNS):
+                total += self(mirrored.rot90(turns, (-2, -1)).contiguous(memory_format=torch.channels_last))
+        return total / (2 * TURNS)
+
+    def features(self, images: Float[Tensor, "n channels size size"]) -> Float[Tensor, "n n_features"]:
+        """Features of whole images, each of length sqrt(n_features)."""
+        components = (self.learnt(images) - self.get_buffer("center")) @ self.get_buffer("components")
+        return functional.normalize(components, dim=1) * math.sqrt(self.n_features)
+
+    @torch.no_grad()
+    def freeze_components(self, learnt: Float[Tensor, "n n_learnt"]) -> None:
+        """Take center and principal components of equal spread from what is learnt of a sample.
+
+        A direction in which the sample has no spread counts for nothing.
+        """
+        spread, directions = torch.linalg.eigh(torch.cov(learnt.double().T))
+        largest = spread[-1].clamp(min=torch.finfo(torch.float32).tiny)
+        scale = torch.where(spread > LEAST_SPREAD * largest, spread, torch.inf).rsqrt()
+        kept = (directions * scale).flip(1)[:, : self.n_features]
+        self.get_buffer("center").copy_(learnt.double().mean(0))
+        self.get_buffer("components").copy_(kept)
+
+
+class _ResidualBlock(nn.Module):
+    """Two 3x3 convolutions that halve the image, beside a mean over 2x2 pixels (He et al. 2019, ResNet-D)."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(n_in, n_out, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(n_out),
+            nn.ReLU(),
+            nn.Conv2d(n_out, n_out, 3, padding=1, bias=False),
+            nn.BatchNorm2d(n_out),
+        )
+        self.shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(n_in, n_out, 1, bias=False), nn.BatchNorm2d(n_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.body(x) + self.shortcut(x))
+
+
+def resized(images: Float[Tensor, "n channels size size"], side: int) -> Float[Tensor, "n channels side side"]:
+    """Images at `side` pixels, smoothed first where that is fewer."""
+    if images.shape[-1] == side:
+        return images
+    return functional.interpolate(images, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views:
+    """How two views of one galaxy may differ; each range is what a galaxy allows and stays itself."""
+
+    zoom: tuple[float, float] = (0.6, 1.0)  # part of the image's side that is seen
+    shift: float = 0.05  # of the image's side, at most
+    gain: float = 0.15  # deviation of the log brightness
+    tint: float = 0.03  # deviation of the log brightness of each channel
+    noise: float = 0.03  # deviation of the noise added, at most
+
+    def of(self, images: Float[Tensor, "n channels size size"], random: torch.Generator) -> Tensor:
+        """One view of every image: turned, perhaps mirrored, shifted, zoomed, brightened, tinted, noisy."""
+        n, channels = images.shape[:2]
+
+        def uniform(low: float, high: float) -> Tensor:
+            return low + (high - low) * torch.rand(n, generator=random)
+
+        angle, zoom = uniform(0, 2 * math.pi), uniform(*self.zoom)
+        mirror = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
+        cos, sin = zoom * torch.cos(angle), zoom * torch.sin(angle)
+        shift_x, shift_y = uniform(-self.shift, self.shift) * 2, uniform(-self.shift, self.shift) * 2
+        rows = torch.stack([cos * mirror, -sin, shift_x, sin * mirror, cos, shift_y], dim=1).view(n, 2, 3)
+        grid = functional.affine_grid(rows.to(images.device), list(images.shape), align_corners=False)
+        seen = functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+        scale = self.gain * torch.randn(n, 1, 1, 1, generator=random)
+        scale = torch.exp(scale + self.tint * torch.randn(n, channels, 1, 1, generator=random))
+        noise = uniform(0, self.noise).view(n, 1, 1, 1).to(images.device)
+        grain = torch.randn(seen.shape, generator=random).to(images.device)
+        view = (seen * scale.to(images.device) + noise * grain).clamp(0, 1)
+        return view.contiguous(memory_format=torch.channels_last)
+
+
+def contrastive_loss(
+    first: Float[Tensor, "n d"], second: Float[Tensor, "n d"], temperature: float
+) -> Float[Tensor, ""]:
+    """NT-Xent: how hard it is to tell the other view of an image among all views of the batch. Chen 2020, Eq. 1."""
+    both = functional.normalize(torch.cat([first, second]).float(), dim=1)
+    likeness = both @ both.T / temperature
+    likeness = likeness.masked_fill(torch.eye(len(both), dtype=torch.bool, device=both.device), -torch.inf)
+    n = len(first)
+    partner = torch.arange(2 * n, device=both.device).roll(n)
+    return functional.cross_entropy(likeness, partner)
+
+
+class ContrastiveTraining:
+    """The encoder and a projection learn together; the encoder's average over the last steps is what is kept.
+
+    The rate is constant, so that training can always go on; the average does what a falling rate would.
+    """
+
+    def __init__(
+        self,
+        encoder: ContrastiveEncoder,
+        draw: Draw,
+        *,
+        temperature: float,
+        learning_rate: float,
+        seed: int,
+        precision: Precision,
+        views: Views,
+    ) -> None:
+        self.encoder, self.draw, self.views = encoder, draw, views
+        self.temperature, self.seed, self.precision = temperature, seed, precision
+        self.device = next(encoder.parameters()).device
+        n = encoder.n_learnt
+        self.projection = nn.Sequential(nn.Linear(n, n), nn.ReLU(), nn.Linear(n, N_PROJECTED)).to(self.device)
+        self.average = copy.deepcopy(encoder).requires_grad_(False).eval()
+        self.networks: dict[str, nn.Module] = {"encoder": encoder, "projection": self.projection}
+        self.optimizers = {
+            name: torch.optim.Adam(network.parameters(), learning_rate, fused=True)
+            for name, network in self.networks.items()
+        }
+
+    def step(self, number: int) -> dict[str, Tensor]:
+        """One update on two views of one batch."""
+        random = torch.Generator().manual_seed(mixed_seed(self.seed, number))
+        images = resized(self.draw(number), self.encoder.side)
+        views = torch.cat([self.views.of(images, random), self.views.of(images, random)])
+        self.encoder.train()
+        with self.precision():
+            first, second = self.projection(self.encoder(views)).chunk(2)  # (n, N_PROJECTED) each
+        loss = contrastive_loss(first, second, self.temperature)
+        loss.backward()
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        move_average(self.average, self.encoder, number, decay=AVERAGE_DECAY)
+        return {"contrastive_loss": loss.detach()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All networks, and Adam's moments."""
+        return state_of({**self.networks, "average": self.average}, self.optimizers)
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from `tensors`."""
+        restore_state({**self.networks, "average": self.average}, self.optimizers, tensors)
