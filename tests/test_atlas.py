@@ -4,7 +4,6 @@ from numpy.testing import assert_array_equal
 
 import peculiar
 from peculiar import Atlas
-from peculiar.ranking import FIRST_SHOWN
 from peculiar.run import read_run
 from peculiar.survey import Table
 
@@ -35,7 +34,7 @@ def test_the_top_is_ranked_and_has_all_columns(ranked, inputs):
     assert_array_equal(atlas.top(3, by="score_gen")["score_gen"], np.sort(opened.column("score_gen"))[:-4:-1])
     assert len(atlas.top(1_000)) == 64
     assert str(top["ra"].unit) == "deg"
-    assert top[FIRST_SHOWN].description
+    assert top["score_anom_conditional"].description
     with pytest.raises(ValueError, match="n must be at least 1, got 0"):
         atlas.top(0)
 
@@ -91,6 +90,7 @@ def test_the_main_job_goes_on_where_it_stopped_and_does_all_that_is_left(copy, t
     """The networks were begun small by hand, as nobody waits for the presets here: `run` goes on with them."""
     atlas = Atlas(copy(trained))
     atlas.score(n_latent_steps=1)
+    atlas.train_features(width=2, n_features=4, side=16, batch_size=16, n_steps=2)
     home = atlas.folder / "scores" / "main"
     (home / "run.json").rename(home / "started.json")  # as a kill leaves it
     Table(home / "table.lance").open().delete("score_gen > 0 AND object_id < 0")
@@ -99,6 +99,7 @@ def test_the_main_job_goes_on_where_it_stopped_and_does_all_that_is_left(copy, t
     assert (run.outputs["n_objects"], run.outputs["n_quarantined"]) == (64, 0)
     assert set(states(atlas).values()) == {"complete"}
     assert len(atlas.ranking()) == 64
+    assert atlas.ranking().first_shown == "score_joint"
     assert read_run(home).config["n_latent_steps"] == 1
     assert read_run(atlas.folder).stage == "run"
     assert (atlas.folder / "release" / "main" / "report.html").exists()

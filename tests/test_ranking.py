@@ -3,7 +3,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from peculiar.checkpoint import TrainingFolder, file_digest
-from peculiar.ranking import FIRST_SHOWN, Ranking
+from peculiar.ranking import Ranking
 from peculiar.survey import Table
 
 
@@ -30,7 +30,7 @@ def test_rows_come_in_the_order_asked_for(ranked):
 
 def test_the_order_is_descending_with_nan_last_and_ties_by_id(ranked):
     opened = Ranking(ranked)
-    values = opened.column(FIRST_SHOWN)[opened.order()]
+    values = opened.column("score_anom_conditional")[opened.order()]
     assert (np.diff(values) <= 0).all()
     magnitude = opened.column("magnitude")
     order = opened.order("magnitude")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from peculiar.feature_set import FeatureSet, default_features
-from peculiar.ranking import FIRST_SHOWN, Ranking
+from peculiar.ranking import Ranking
 from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run, recorded_config
 from peculiar.stages.ingest import IngestConfig
 from peculiar.standing import Standing, standings
@@ -126,7 +126,7 @@ class Atlas:
         return release(self.folder, config, name=name, replace=replace, track=self.track)
 
     def run(self, images: str | Path | None = None, *, preset: Preset | None = None, **options: Any) -> Run:
-        """Do the main job: ingest, train, score, rank, release; whatever is complete already is left as it is.
+        """Do the main job: ingest, train, score, rank, join, release; whatever is complete already is left as it is.
 
         Parameters
         ----------
@@ -152,8 +152,23 @@ class Atlas:
         self.train_encoder(preset=self._unless_begun("encoder", plan.preset), **seeded)
         self.score(**seeded)
         self.rank(**seeded)
+        self._find_outlying(plan)
         self.release()
         return finish(self.folder, run, n_objects=len(self.survey), n_quarantined=len(self.quarantine))
+
+    def _find_outlying(self, plan: "RunPlan") -> None:
+        """Self-supervised features, the distance to neighbors in them, and the order that joins it with the scores."""
+        from peculiar.stages.train_features import LEAST_IMAGES
+
+        if len(self.survey) < LEAST_IMAGES:
+            log.warning("no self-supervised features, and so no score_joint, of fewer than %d objects", LEAST_IMAGES)
+            return
+        asked = self._unless_begun("self-supervised", plan.preset)
+        self.train_features(preset=asked, device=plan.device, seed=plan.seed)
+        self.make_features("self-supervised", device=plan.device)
+        self.measure_neighbors(seed=plan.seed)
+        self.relate("neighbors/self-supervised", seed=plan.seed)
+        self.join(seed=plan.seed)
 
     # Kinds of things: features, forests, neighbors, maps.
 
@@ -213,8 +228,23 @@ class Atlas:
         config = self._config(home_of(self.folder, "forests", name), ForestConfig(features=name), options, replace)
         return grow_forest(self.folder, config, name=name, replace=replace, track=self.track)
 
+    def measure_neighbors(self, name: str = "self-supervised", *, replace: bool = False, **options: Any) -> Run:
+        """Score by the distance to neighbors in the feature set of its name, or `features`. See `NeighborsConfig`."""
+        from peculiar.stages.neighbors import NeighborsConfig, measure_neighbors
+
+        home = home_of(self.folder, "neighbors", name)
+        config = self._config(home, NeighborsConfig(features=name), options, replace)
+        return measure_neighbors(self.folder, config, name=name, replace=replace, track=self.track)
+
+    def join(self, *, name: str = "joint", replace: bool = False, **options: Any) -> Run:
+        """Join the conditional score_anom and the neighbor distance into score_joint. See `JoinConfig`."""
+        from peculiar.stages.join import JoinConfig, join
+
+        config = self._config(home_of(self.folder, "rankings", name), JoinConfig(), options, replace)
+        return join(self.folder, config, name=name, replace=replace, track=self.track)
+
     def relate(self, of: str, *, name: str | None = None, replace: bool = False, **options: Any) -> Run:
-        """Give the scores of `of`, "features/NAME" or "forests/NAME", their relative forms in every ranking."""
+        """Give the scores of `of`, "features/NAME" or the like, their relative forms in every ranking."""
         from peculiar.stages.relate import RelateConfig, relate
 
         name = name or of.replace("/", "-")
@@ -332,7 +362,8 @@ class Atlas:
         """Turn a list of high scores into kinds of things; whatever is complete already is left as it is.
 
         Autoencoders of residuals and of images, their features and the critic's, a forest on the residuals' features,
-        the four maps of the paper's Fig. 6, clusters on the last of them, and a page of pictures. `seed`,
+        the four maps of the paper's Fig. 6 and that of the self-supervised features, where there are any, clusters on
+        it and on that of the residuals' features, and a page of pictures. `seed`,
         `device` and `replace` are those of all stages.
         """
         where: dict[str, Any] = {} if device is None else {"device": device}
@@ -420,8 +451,11 @@ class Atlas:
         opened = self.ranking(ranking)
         return _astropy(opened.rows(opened.object_ids if objects is None else self.object_ids(objects)))
 
-    def top(self, n: int = 25, *, by: str = FIRST_SHOWN, ranking: str = "main") -> "astropy.table.Table":
-        """The `n` most anomalous objects, ranked, with all that `scores` has. NaN is last, equal values by id."""
+    def top(self, n: int = 25, *, by: str = "", ranking: str = "main") -> "astropy.table.Table":
+        """The `n` most anomalous objects, ranked, with all that `scores` has. NaN is last, equal values by id.
+
+        Without `by`, in the order first shown: score_joint where there is one, else score_anom_conditional.
+        """
         opened = self.ranking(ranking)
         ids = opened.object_ids[opened.order(by)[: _checked(n)]]
         table = _astropy(opened.rows(ids))
@@ -448,11 +482,12 @@ class Atlas:
         """Absolute differences of images and reconstructions, uint8 (n, height, width, channels)."""
         return self.ranking(ranking).residuals(self.object_ids(objects))
 
-    def figure_top(self, n: int = 25, *, by: str = FIRST_SHOWN, ranking: str = "main") -> "Figure":
+    def figure_top(self, n: int = 25, *, by: str = "", ranking: str = "main") -> "Figure":
         """The `n` most anomalous objects: image, reconstruction, residual."""
         from peculiar.figures import figure_top
 
         opened = self.ranking(ranking)
+        by = by or opened.first_shown
         order = opened.order(by)[: _checked(n)]
         ids = opened.object_ids[order]
         made, left = opened.reconstructions(ids), opened.residuals(ids)

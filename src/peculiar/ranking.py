@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-FIRST_SHOWN = "score_anom_conditional"  # METHOD.md sect. 8
+FIRST_SHOWN = ("score_joint", "score_anom_conditional")  # the first of these that there is; METHOD.md sect. 8
 NOT_NUMBERS = ("image", "flux", "latent", "source")
 PLACES, GROUPS = ("map_x", "map_y"), ("cluster",)  # columns of maps and of clusters that carry their name
 HINT = "hint_artefact"  # the same in all clusters of a ranking
@@ -85,9 +85,9 @@ class Ranking:
         return sorted(path.parent for path in (self.folder / parent).glob("*/run.json"))
 
     def _other(self, home: Path) -> _Joined | None:
-        """What `relate`, `map` or `cluster` made, if it belongs to this ranking; objects may be missing there."""
+        """What `relate`, `join`, `map` or `cluster` made, if it belongs to this ranking; objects may be missing."""
         run = read_run(home)
-        if run is None or run.stage not in ("relate", "map", "cluster"):
+        if run is None or run.stage not in ("relate", "join", "map", "cluster"):
             return None
         if run.config.get("ranking", self.home.name) != self.home.name:
             return None
@@ -96,7 +96,7 @@ class Ranking:
         names = {f"{each}_{home.name}": each for each in named}
         if run.stage == "cluster":
             names[HINT] = HINT
-        if run.stage == "relate":
+        if run.stage in ("relate", "join"):
             names = {each: each for each in table.schema.names}
         return _Joined(table, names, is_complete=False)
 
@@ -157,8 +157,22 @@ class Ranking:
         """Ids of all ranked objects, int64, in the table's order."""
         return self.relative.object_ids()
 
-    def order(self, by: str = FIRST_SHOWN) -> np.ndarray:
-        """Places of `object_ids` from the largest value down; NaN last, equal values by id."""
+    @property
+    def first_shown(self) -> str:
+        """The score that objects are ordered by where none is asked for."""
+        return next(each for each in FIRST_SHOWN if each in self.schema.names)
+
+    @cached_property
+    def orders(self) -> list[str]:
+        """Every score, raw and conditional, that objects can be ordered by."""
+        from peculiar.scoring.scores import FORMS
+
+        raw = [each for each in self.schema.names if each.startswith("score_") and not each.endswith(FORMS)]
+        return [each for name in raw for each in (name, f"{name}_conditional") if each in self.schema.names]
+
+    def order(self, by: str = "") -> np.ndarray:
+        """Places of `object_ids` from the largest value down, the first shown; NaN last, equal values by id."""
+        by = by or self.first_shown
         return np.lexsort((self.object_ids, -np.nan_to_num(self.column(by), nan=-np.inf)))
 
     def reconstructions(self, object_ids: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ MAIN_JOB = {"networks": "train-gan", "scores": "score", "rankings": "rank", "rel
 CHARACTERIZE = {
     "features": "features",
     "forests": "forest",
+    "neighbors": "neighbors",
     "indices": "index",
     "maps": "map",
     "clusters": "cluster",
@@ -32,8 +33,10 @@ FOLLOWED: dict[str, Callable[[dict[str, Any]], str]] = {
     "score": lambda config: "survey",
     "rank": lambda config: f"scores/{config['scores']}",
     "relate": lambda config: config["of"],
+    "join": lambda config: f"rankings/{config['ranking']}",
     "features": lambda config: "survey",
     "forest": lambda config: f"features/{config['features']}",
+    "neighbors": lambda config: f"features/{config['features']}",
     "index": lambda config: f"features/{config['features']}",
     "map": lambda config: {"pixels": "survey", "residual-pixels": f"scores/{config['ranking']}"}.get(
         config["of"], f"features/{config['of']}"

@@ -1,3 +1,4 @@
+import copy
 from contextlib import nullcontext
 
 import pytest
@@ -38,14 +39,50 @@ def test_it_is_the_networks_that_the_paper_names():
     encoder = [*(part for each in down for part in (each, nn.ReLU())), nn.Flatten(), nn.Linear(32 * 36, 10)]
     decoder = [nn.Linear(10, 4 * 36, bias=False), nn.Unflatten(1, (4, 6, 6))]
     decoder += [part for each in up for part in (each, nn.ReLU())][:-1]
-    other = nn.Sequential(*encoder, *decoder, nn.Sigmoid())
+    other = nn.Sequential(*encoder, *decoder)
     weights = zip(other.parameters(), ours.parameters(), strict=True)
     with torch.no_grad():
         for theirs, mine in weights:
             theirs.copy_(mine)
     images = torch.rand(2, 3, 96, 96)
-    torch.testing.assert_close(ours(images), other(images), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(ours.decode_standardized(ours.encode(images)), other(images), rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(ours.encode(images), other[: len(encoder)](images), rtol=1e-4, atol=1e-6)
+
+
+def test_it_works_in_units_of_the_training_images():
+    images = torch.rand(50, 3, 32, 32) * torch.tensor([0.1, 0.2, 0.4])[:, None, None] + 0.3
+    network = Autoencoder(size=32, channels=3, width=2, n_features=4)
+    plain = copy.deepcopy(network)
+    network.set_scale(images)
+    given = network.standardized(images)
+    torch.testing.assert_close(given.mean((0, 2, 3)), torch.zeros(3), rtol=0, atol=1e-4)
+    torch.testing.assert_close(given.std((0, 2, 3)), torch.ones(3), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(network.encode(images), plain.encode(given))
+    decoded = plain.decode_standardized(plain.encode(given)) * images.std((0, 2, 3))[:, None, None]
+    torch.testing.assert_close(network(images), (decoded + images.mean((0, 2, 3))[:, None, None]).clamp(0, 1))
+
+
+def test_a_black_channel_is_no_division_by_zero():
+    network = Autoencoder(size=32, channels=1, width=2, n_features=4)
+    network.set_scale(torch.zeros(4, 1, 32, 32))
+    assert torch.isfinite(network(torch.zeros(2, 1, 32, 32))).all()
+
+
+def test_nearly_black_images_are_told_apart():
+    """Residuals are: from a sigmoid all would come back as black."""
+    spots = torch.zeros(16, 1, 32, 32)
+    for place in range(16):
+        spots[place, 0, 4 + 6 * (place // 4) : 8 + 6 * (place // 4), 4 + 6 * (place % 4) : 8 + 6 * (place % 4)] = 0.05
+    torch.manual_seed(1)
+    network = Autoencoder(size=32, channels=1, width=8, n_features=8)
+    network.to(memory_format=torch.channels_last)
+    network.set_scale(spots)
+    told = {"learning_rate": 3e-3, "sparsity": 0.0, "precision": nullcontext}
+    training = AutoencoderTraining(network, lambda number: spots, **told)
+    for number in range(150):
+        training.step(number)
+    decoded = network(spots).flatten(1)
+    assert (torch.cdist(decoded, spots.flatten(1)).argmin(1) == torch.arange(16)).all()
 
 
 @settings(max_examples=12, deadline=None)

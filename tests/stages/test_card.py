@@ -8,7 +8,7 @@ from PIL import Image
 from peculiar import Atlas
 from peculiar.catalog.viewers import sky_viewers
 from peculiar.checkpoint import TrainingFolder
-from peculiar.ranking import FIRST_SHOWN, Ranking
+from peculiar.ranking import Ranking
 from peculiar.run import begin, finish
 from peculiar.stages.card import _card, make_card
 from peculiar.stages.rank import RankConfig
@@ -103,10 +103,12 @@ def test_pictures_are_those_of_the_ranking(ranked):
 def test_percentiles_are_of_the_reference_and_the_first_shown_is_of_all(ranked):
     opened = Ranking(ranked)
     first, last = opened.object_ids[opened.order()[[0, -1]]]
-    assert card_of(ranked, last).scores[FIRST_SHOWN][1] == 0
+    assert card_of(ranked, last).scores["score_anom_conditional"][1] == 0
     scores = card_of(ranked, first).scores
-    assert scores[FIRST_SHOWN] == pytest.approx((np.nanmax(opened.column(FIRST_SHOWN)), 100 * 63 / 64))
-    assert list(scores) == [FIRST_SHOWN, "score_gen", "score_disc", "score_anom"]
+    assert scores["score_anom_conditional"] == pytest.approx(
+        (np.nanmax(opened.column("score_anom_conditional")), 100 * 63 / 64)
+    )
+    assert list(scores) == ["score_anom_conditional", "score_gen", "score_disc", "score_anom"]
     row = opened.rows(np.array([first])).to_pylist()[0]
     assert scores["score_disc"] == (row["score_disc"], row["score_disc_percentile"])
 

@@ -4,7 +4,6 @@ import math
 import pytest
 
 from peculiar import Atlas
-from peculiar.ranking import FIRST_SHOWN
 from peculiar.stages.recover import BASELINES, ORDERS, RecoverConfig, recover
 
 
@@ -41,10 +40,10 @@ def test_each_kind_is_judged_among_the_normal_objects_alone(planted):
     recover(folder, RecoverConfig(truth=truth, n_bootstrap=0))
     written = json.loads((folder / "recovery" / "main" / "recovery.json").read_text())
     assert set(written["metrics"]) == {"astrophysical", "artefact"}
-    astrophysical = written["metrics"]["astrophysical"][FIRST_SHOWN]
+    astrophysical = written["metrics"]["astrophysical"]["score_anom_conditional"]
     assert astrophysical["auroc"] == pytest.approx((60 + 60 + 32) / 180)  # the trail at the end is left out
     assert astrophysical["average_precision"] == pytest.approx((1 + 1 + 3 / 31) / 3)
-    assert written["metrics"]["artefact"][FIRST_SHOWN]["auroc"] == 0
+    assert written["metrics"]["artefact"]["score_anom_conditional"]["auroc"] == 0
     assert set(written["metrics"]["artefact"]) == set(written["by_class"]) == {*ORDERS, *BASELINES}
     assert written["rank_correlation"]["brightness"]["brightness"] == pytest.approx(1)
     assert all(math.isfinite(each) for each in written["rank_correlation"]["score_anom"].values())

@@ -9,7 +9,6 @@ from astropy.table import Table
 from numpy.testing import assert_allclose, assert_array_equal
 
 from peculiar import Atlas
-from peculiar.ranking import FIRST_SHOWN
 from peculiar.run import read_run
 from peculiar.stages.release import ReleaseConfig
 
@@ -38,7 +37,7 @@ def test_the_selection_is_the_first_shown_and_those_above_the_threshold_in_order
     selected = set(opened.object_ids[order[:5]]) | set(opened.object_ids[opened.column("score_disc_sigma") > 1.5])
     rows = pq.read_table(released / "release" / "main" / "selection.parquet")
     assert set(rows["object_id"].to_pylist()) == selected
-    assert (np.diff(rows[FIRST_SHOWN].to_numpy()) <= 0).all()
+    assert (np.diff(rows["score_anom_conditional"].to_numpy()) <= 0).all()
     assert rows["rank"].to_pylist()[:5] == [1, 2, 3, 4, 5]
     assert read_run(released / "release" / "main").outputs["n_selected"] == len(selected)
 
@@ -50,7 +49,7 @@ def test_every_format_has_all_objects_with_exact_ids_and_the_same_scores(release
     assert_array_equal(found["object_id"], opened.object_ids[opened.order()])
     assert sorted(int(each) for each in found["object_id"]) == sorted(inputs.object_id.tolist())
     assert_array_equal(found["rank"], np.arange(1, 65))
-    for name in ("score_gen", "score_anom_sigma", FIRST_SHOWN):
+    for name in ("score_gen", "score_anom_sigma", "score_anom_conditional"):
         assert_allclose(found[name], opened.column(name)[opened.order()], rtol=1e-6)
     row = found[list(found["object_id"]).index(inputs.object_id[3])]
     assert str(row["source"]).strip() == inputs.names[3]

@@ -59,6 +59,7 @@ _RELATIVE_FORMS = {
 }
 _OTHER_SCORES = {  # by the beginning of the name; the feature set or forest is its end
     "score_autoencoder_": "Autoencoder {}: sum of |its input - decoded| over all values, each 0 to 1",
+    "score_neighbors_": "Mean distance to the nearest of a reference sample in features {}",
     "score_forest_": "Extended isolation forest {}: 2^(-mean path length / its expectation) (Hariri et al. 2019)",
 }
 _FOUND = {  # by the beginning of the name; the map or clusters are its end
@@ -88,6 +89,11 @@ def _declare() -> Iterator[Column]:
         "stat.probability",
         "Hint, no verdict, 0 to 1: odd by telescope and pipeline rather than by the sky",
     )
+    joint = "Joint score: sum of -ln(part of the reference above) over conditional score_anom, neighbor distance and "
+    joint += f"its conditional form (Fisher 1932); {_LARGER}"
+    yield Column("score_joint", "double", "", "stat.value", joint)
+    for form, (ucd, meaning) in _RELATIVE_FORMS.items():
+        yield Column(f"score_joint_{form}", "double", "", ucd, f"score_joint {meaning}; {_LARGER}")
     yield Column("rank", "int64", "", "stat.rank", "Place in the order first shown; 1 is the most anomalous")
     yield Column("brightness", "float", "", "phot", f"Image measure: mean {_GRAY}")
     yield Column("spread", "float", "", "stat.stdev", f"Image measure: standard deviation of the {_GRAY}")

@@ -23,7 +23,9 @@ from peculiar.stages.cluster import ClusterConfig
 from peculiar.stages.features import FeaturesConfig
 from peculiar.stages.forest import ForestConfig
 from peculiar.stages.index import IndexConfig
+from peculiar.stages.join import JoinConfig
 from peculiar.stages.map import MapConfig
+from peculiar.stages.neighbors import NeighborsConfig
 from peculiar.stages.portray import PortrayConfig
 from peculiar.stages.relate import RelateConfig
 from peculiar.stages.train_autoencoder import PRESETS as AUTOENCODER_PRESETS
@@ -122,11 +124,29 @@ add_command(
     REPLACE,
 )
 add_command(
+    "neighbors",
+    NeighborsConfig,
+    """Score every object by its mean distance to the nearest in a feature set.
+
+    The score stands in every ranking then, as score_neighbors_NAME.""",
+    _with_scores("measure_neighbors", "neighbors"),
+    named("self-supervised"),
+    REPLACE,
+)
+add_command(
+    "join",
+    JoinConfig,
+    """Join the conditional score_anom and the neighbor distance into score_joint, shown first from then on.""",
+    calls("join", objects="n_objects", reference="reference"),
+    named("joint"),
+    REPLACE,
+)
+add_command(
     "relate",
     RelateConfig,
     """Compare the scores of a table of features or of a forest with a frozen reference, as rank does.
 
-    features and forest do it by themselves; this is for other covariates (--condition-on).""",
+    features, forest and neighbors do it by themselves; this is for other covariates (--condition-on).""",
     lambda atlas, of="", **given: say_done(run := atlas.relate(of, **given), objects=run.outputs["n_objects"]),
     ("name", Annotated[str | None, typer.Option("--name", help="name of the result's folder [after the table]")], None),
     REPLACE,

@@ -20,7 +20,6 @@ from peculiar.cli.commands import (
     with_options,
 )
 from peculiar.cli.console import console, print_top, track
-from peculiar.ranking import FIRST_SHOWN
 from peculiar.stages.ingest import IngestConfig
 from peculiar.stages.rank import RankConfig
 from peculiar.stages.recover import RecoverConfig
@@ -53,7 +52,7 @@ def _leave_if_quarantined(atlas: "Atlas", n_quarantined: int) -> None:
 def _run(atlas: "Atlas", **given: Any) -> None:
     run = atlas.run(**given)
     n = min(10, run.outputs["n_objects"])
-    print_top(atlas, n, FIRST_SHOWN)
+    print_top(atlas, n, atlas.ranking().first_shown)
     release = atlas.folder / "release" / "main"
     console().print(f"report: {release / 'report.html'}\ncatalog: {release / 'catalog.parquet'}")
     _leave_if_quarantined(atlas, run.outputs["n_quarantined"])
@@ -222,7 +221,7 @@ def recover(
         "planted",
         "in the top 1 %",
         "in the top 5 %",
-        title=f"{n_planted} planted in {n_objects:,}, ordered by {FIRST_SHOWN}",
+        title=f"{n_planted} planted in {n_objects:,}, ordered by {run.outputs['first_shown']}",
         title_justify="left",
     )
     for name, counts in run.outputs["by_class"].items():

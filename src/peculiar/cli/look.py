@@ -7,19 +7,19 @@ import typer
 
 from peculiar.cli.commands import FAILED, AtlasArgument, app, open_atlas
 from peculiar.cli.console import cell, console, escaped, print_top
-from peculiar.ranking import FIRST_SHOWN
 
 
 @app.command()
 def top(
     atlas: AtlasArgument,
     n: Annotated[int, typer.Option("-n", help="how many")] = 25,
-    by: Annotated[str, typer.Option(help="any score, measure or catalog column")] = FIRST_SHOWN,
+    by: Annotated[str, typer.Option(help="any score, measure or catalog column; empty: the first shown")] = "",
     ranking: Annotated[str, typer.Option(help="name of the ranking")] = "main",
     figure: Annotated[bool, typer.Option("--figure", help="make the picture too, in figures/")] = False,
 ) -> None:
     """Show the most anomalous objects, ranked; --figure makes the picture."""
     opened = open_atlas(atlas)
+    by = by or opened.ranking(ranking).first_shown
     print_top(opened, n, by, ranking)
     if figure:
         from peculiar.run import save_figure

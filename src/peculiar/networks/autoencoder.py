@@ -11,12 +11,16 @@ from peculiar.networks import blocks
 from peculiar.networks.blocks import Trunk, crop, dense, padded_size, up
 from peculiar.networks.training import Draw, Precision, restore_state, state_of
 
+LEAST_SPREAD = 1 / 255  # a level of the stored images: a channel with less holds nothing
+
 
 class Autoencoder(nn.Module):
     """Four convolutions and a dense layer to the features; a dense layer and four transposed convolutions back.
 
     7,072,579 parameters in the paper's form. Differs from the original, which takes 0-255 and ends in ReLU: a pixel
-    that ends below zero there is never mended. Ours takes 0-1 and ends in a sigmoid.
+    that ends below zero there is never mended. Ours takes 0-1, works in units of the training images' own mean and
+    deviation (`set_scale`), and has a linear end: residuals are nearly black, and a sigmoid that is driven down to them
+    from 0.5 stays at 0, whatever it is shown (docs/experiments.md).
 
     Parameters
     ----------
@@ -36,19 +40,35 @@ class Autoencoder(nn.Module):
         self.project = dense(n_features, width * self.side**2, bias=False)
         widths = [width, 4 * width, 2 * width, width, channels]
         self.layers = nn.ModuleList(up(a, b) for a, b in pairwise(widths))
+        self.register_buffer("level", torch.zeros(channels, 1, 1))
+        self.register_buffer("spread", torch.ones(channels, 1, 1))
+
+    @torch.no_grad()
+    def set_scale(self, images: Float[Tensor, "n channels size size"]) -> None:
+        """Take mean and deviation of each channel from a sample of what is to be encoded."""
+        self.get_buffer("level").copy_(images.mean((0, 2, 3))[:, None, None])
+        self.get_buffer("spread").copy_(images.std((0, 2, 3)).clamp(min=LEAST_SPREAD)[:, None, None])
+
+    def standardized(self, images: Float[Tensor, "n channels size size"]) -> Float[Tensor, "n channels size size"]:
+        """(image - mean) / deviation of the training images."""
+        return (images - self.get_buffer("level")) / self.get_buffer("spread")
 
     def encode(self, images: Float[Tensor, "n channels size size"]) -> Float[Tensor, "n n_features"]:
         """Features, without bounds."""
-        features: Tensor = self.head(self.trunk(images, 0.0).flatten(1))
+        features: Tensor = self.head(self.trunk(self.standardized(images), 0.0).flatten(1))
         return features.float()
 
     def decode(self, features: Float[Tensor, "n n_features"]) -> Float[Tensor, "n channels size size"]:
-        """Images between 0 and 1."""
+        """Images, between 0 and 1."""
+        return (self.decode_standardized(features) * self.get_buffer("spread") + self.get_buffer("level")).clamp(0, 1)
+
+    def decode_standardized(self, features: Float[Tensor, "n n_features"]) -> Float[Tensor, "n channels size size"]:
+        """Images as `standardized` has them, without bounds: what is trained."""
         x = self.project(features).view(len(features), -1, self.side, self.side)
         x = x.contiguous(memory_format=torch.channels_last)
         for place, layer in enumerate(self.layers):
             x = layer(functional.relu(x, inplace=True) if place else x)
-        return crop(torch.sigmoid(x.float()), self.size)
+        return crop(x.float(), self.size)
 
     def forward(self, images: Float[Tensor, "n channels size size"]) -> Float[Tensor, "n channels size size"]:
         """What the features hold of the images, between 0 and 1."""
@@ -61,7 +81,10 @@ def autoencoder_loss(
     features: Float[Tensor, "n n_features"],
     sparsity: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """Mean squared difference of pixels, plus `sparsity` times the mean absolute feature."""
+    """Mean squared difference of pixels, plus `sparsity` times the mean absolute feature.
+
+    Of standardized images: 1 is what the mean level alone would give.
+    """
     loss = functional.mse_loss(decoded, images)
     return loss + sparsity * features.abs().mean() if sparsity else loss
 
@@ -81,8 +104,8 @@ class AutoencoderTraining:
         images = self.draw(number)
         with self.precision():
             features = self.autoencoder.encode(images)
-            decoded = self.autoencoder.decode(features)
-        loss = autoencoder_loss(images, decoded, features, self.sparsity)
+            decoded = self.autoencoder.decode_standardized(features)
+        loss = autoencoder_loss(self.autoencoder.standardized(images), decoded, features, self.sparsity)
         loss.backward()
         self.optimizers["autoencoder"].step()
         self.optimizers["autoencoder"].zero_grad(set_to_none=True)

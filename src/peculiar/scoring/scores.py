@@ -119,3 +119,17 @@ class Reference:
             found[f"{name}_percentile"] = distribution.percentile(scores[name])
             found[f"{name}_conditional"] = conditional[:, place]
         return found
+
+
+def joint(distributions: "list[Distribution]", values: Float[np.ndarray, "n n_scores"]) -> Float[np.ndarray, " n"]:
+    """Sum over scores of -ln p, p being the part of a score's reference above the value (Fisher 1932, sect. 21.1).
+
+    Large where one score is very high, or several are rather high; never negative. Beyond the reference p is half an
+    object's part. Were the scores independent, twice the sum would be distributed as chi-squared with twice as many
+    degrees of freedom as there are scores; they are not quite.
+    """
+    total = np.zeros(len(values))
+    for distribution, column in zip(distributions, values.T, strict=True):
+        above = 1.0 - distribution.percentile(column) / 100.0
+        total -= np.log(np.maximum(above, 0.5 / distribution.n_objects))
+    return total

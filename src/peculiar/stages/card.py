@@ -8,7 +8,7 @@ import numpy as np
 
 from peculiar.checkpoint import load_pinned
 from peculiar.feature_set import FeatureSet, default_features
-from peculiar.ranking import FIRST_SHOWN, Ranking
+from peculiar.ranking import Ranking
 from peculiar.run import home_of, read_run, save_figure
 from peculiar.similar import Similar
 from peculiar.survey import Table, hashed
@@ -189,10 +189,11 @@ def _band_names(n_channels: int) -> tuple[str, ...]:
 
 def _scores(opened: Ranking, row: dict[str, Any]) -> dict[str, tuple[float, float]]:
     """Value and percentile of every score: of the reference where it has that form, and of all for the first shown."""
-    values = opened.column(FIRST_SHOWN)
-    first = float(row[FIRST_SHOWN])
+    name = opened.first_shown
+    values = opened.column(name)
+    first = np.nan if row[name] is None else float(row[name])
     below = 100 * float((values < first).mean()) if np.isfinite(first) else np.nan
-    found = {FIRST_SHOWN: (first, below)}
+    found = {name: (first, below)}
     for name, percentile in row.items():
         score = name.removesuffix("_percentile")
         if score != name and score in row and percentile is not None and row[score] is not None:
@@ -256,8 +257,8 @@ def _write_page(path: Path, picture: Path, opened: Ranking, rows: "pa.Table", al
         pages.Picture(
             path=picture,
             alt=f"image, reconstruction, residual and scores of object {row['object_id']}",
-            caption=f"Percentiles are among the reference, that of {FIRST_SHOWN} among all that are ranked. Distances "
-            "are Euclidean, between standardized features.",
+            caption=f"Percentiles are among the reference, that of {opened.first_shown} among all that are ranked. "
+            "Distances are Euclidean, between standardized features.",
         ),
         pages.Table(columns=["column", "value", "unit", "meaning"], rows=columns, heading="All columns"),
     ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from peculiar.checkpoint import load_tensors, save_tensors
 from peculiar.feature_set import FeatureSet
-from peculiar.ranking import FIRST_SHOWN, Ranking
+from peculiar.ranking import Ranking
 from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run, refuse_made_anew, save_figure, write_json
 from peculiar.survey import Table, hashed
 
@@ -26,7 +26,7 @@ READ_ROWS = 512  # images at once: some 10 MB
 N_TYPICAL = 9
 N_FINDINGS = 5
 MOST_SHOWN = 40  # clusters with a picture on the page; cards.json has all
-SHOWN_SCORES = (FIRST_SHOWN, "score_disc_sigma")
+SHOWN_SCORE = "score_disc_sigma"
 PERCENTILES = (5, 50, 95)
 _EXPLAINED = (
     "Scores are medians, with percentiles 5 and 95. The typical members are those deepest inside. Each column is "
@@ -238,7 +238,7 @@ def _cards(ranking: Ranking, config: ClusterConfig, fit: _Fit, table: Table, tra
         strongest = np.lexsort((hashed(object_id[mine], config.seed), -fit.clusters.strength[is_ranked][mine]))[
             :N_TYPICAL
         ]
-        scores = {name: rows[name].to_numpy()[mine].astype(np.float64) for name in SHOWN_SCORES}
+        scores = {name: rows[name].to_numpy()[mine].astype(np.float64) for name in (ranking.first_shown, SHOWN_SCORE)}
         cards.append(
             {
                 "cluster": number,

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from peculiar.feature_set import FeatureSet, feature_sets
-from peculiar.ranking import FIRST_SHOWN, Ranking
+from peculiar.ranking import Ranking
 from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run, save_figure
 from peculiar.survey import Table
 
@@ -28,7 +29,7 @@ class PortrayConfig:
     """What `portray` can be told."""
 
     ranking: Annotated[str, "name of the ranking that is shown"] = "main"
-    by: Annotated[str, "order of the galleries, and the images of the map"] = FIRST_SHOWN
+    by: Annotated[str, "order of the galleries, and the images of the map; empty: the first shown"] = ""
     color: Annotated[str, "column that the maps are colored by; the paper's is score_disc"] = "score_disc"
     map: Annotated[str, "map that is looked into; empty: residual, or the first there is"] = ""
     n_shown: Annotated[int, "objects in a gallery"] = 25
@@ -61,6 +62,8 @@ def portray(
         A column to order or to color by is not in the ranking, or there is no such map; then nothing is begun.
     """
     ranking = Ranking(folder, config.ranking)
+    if not config.by:
+        config = replaced(config, by=ranking.first_shown)
     color, by = ranking.column(config.color), ranking.column(config.by)
     home = home_of(folder, "portraits", name)
     maps = {each: _read_map(folder, ranking, each) for each in _map_names(folder)}
@@ -170,11 +173,9 @@ def _autoencoders(folder: Path, ranking: Ranking, config: PortrayConfig) -> "Ite
 
 def _histograms(ranking: Ranking) -> "Iterator[Drawing]":
     from peculiar.figures.galleries import figure_score_histograms
-    from peculiar.scoring.scores import FORMS
 
-    raw = [each for each in ranking.schema.names if each.startswith("score_") and not each.endswith(FORMS)]
-    names = [each for raw_name in raw for each in (raw_name, f"{raw_name}_conditional") if each in ranking.schema.names]
-    yield "scores", "Every score", lambda: figure_score_histograms({each: ranking.column(each) for each in names})
+    columns = {each: ranking.column(each) for each in ranking.orders}
+    yield "scores", "Every score", lambda: figure_score_histograms(columns)
 
 
 def _map_names(folder: Path) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from peculiar.ranking import FIRST_SHOWN, reconstruct
+from peculiar.ranking import reconstruct
 from peculiar.reference import (
     compare,
     covariate_names,
@@ -76,7 +76,6 @@ def rank(folder: Path, config: RankConfig, *, name: str = "main", replace: bool 
         home,
         run,
         reference=digest,
-        first_shown=FIRST_SHOWN,
         n_objects=len(facts),
         reconstruction_weight=scored.config["reconstruction_weight"],
         combination_weight=config.combination_weight,
@@ -141,7 +140,7 @@ def _keep_reconstructions(
 
     table, kept = Table(home / "table.lance"), Table(home / "reconstructions.lance")
     object_id = table.object_ids()
-    first = np.argsort(-np.nan_to_num(table.column(FIRST_SHOWN), nan=-np.inf), kind="stable")
+    first = np.argsort(-np.nan_to_num(table.column("score_anom_conditional"), nan=-np.inf), kind="stable")
     is_wanted = table.column("score_disc_sigma") > SELECTED_SIGMA
     is_wanted[first[: config.n_reconstructions]] = True
     wanted = object_id[is_wanted & ~np.isin(object_id, kept.object_ids())]

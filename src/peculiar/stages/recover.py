@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
-from peculiar.ranking import FIRST_SHOWN, Ranking
+from peculiar.ranking import Ranking
 from peculiar.run import Run, Track, begin, finish, home_of, quiet, save_figure, write_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCORES = ("score_gen", "score_disc", "score_anom")
-ORDERS = (*SCORES, *(f"{name}_conditional" for name in SCORES))
 BASELINES = ("brightness", "radius", "score_pca")
 SHOWN_TOP = 5  # percent of the objects that the figure counts in
 
@@ -38,8 +36,8 @@ def recover(
 ) -> Run:
     """Fill `recovery/<name>`: metrics of every order by kind of oddity, recall by class and strength, a page.
 
-    The orders are raw and conditional scores, and the baselines that a network has to beat: brightness, light-weighted
-    radius, pixel-PCA error. Each kind is judged among the normal objects, the other kind left out.
+    The orders are all scores there are, raw and conditional, and the baselines that a network has to beat: brightness,
+    light-weighted radius, pixel-PCA error. Each kind is judged among the normal objects, the other kind left out.
 
     Raises
     ------
@@ -52,19 +50,20 @@ def recover(
     home, reads = home_of(folder, "recovery", name), {f"rankings/{config.ranking}": ranking.run.identity}
     planted_class, planted_kind, strength = _matched(read_catalog(config.truth).table, ranking.object_ids)
     run = begin(home, "recover", config, inputs={"ranking": ranking.relative.version}, reads=reads, replace=replace)
-    scores = {order: ranking.column(order) for order in (*ORDERS, *BASELINES)}
+    scores = {order: ranking.column(order) for order in (*ranking.orders, *BASELINES)}
     metrics = _metrics(scores, planted_kind, config, track)
     by_class = _by_class(scores, planted_class, planted_kind)
     correlations = _correlations(scores)
     write_json(home / "recovery.json", {"metrics": metrics, "by_class": by_class, "rank_correlation": correlations})
-    _draw(home, scores, planted_class, strength)
-    _write_page(home, metrics, by_class, correlations, len(ranking))
+    _draw(home, scores, planted_class, strength, ranking.first_shown)
+    _write_page(home, metrics, by_class, correlations, ranking)
     return finish(
         home,
         run,
         n_objects=len(ranking),
         n_planted=int((planted_class != "").sum()),
-        by_class=by_class[FIRST_SHOWN],
+        by_class=by_class[ranking.first_shown],
+        first_shown=ranking.first_shown,
         page=(home / "recovery.html").relative_to(folder).as_posix(),
     )
 
@@ -136,7 +135,9 @@ def _correlations(scores: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
     }
 
 
-def _draw(home: Path, scores: dict[str, np.ndarray], planted_class: np.ndarray, strength: np.ndarray) -> None:
+def _draw(
+    home: Path, scores: dict[str, np.ndarray], planted_class: np.ndarray, strength: np.ndarray, first_shown: str
+) -> None:
     """Recall by class and against strength; strength as its rank within the class, as classes differ in unit."""
     from scipy.stats import rankdata
 
@@ -150,7 +151,7 @@ def _draw(home: Path, scores: dict[str, np.ndarray], planted_class: np.ndarray, 
         relative[mine] = (rankdata(strength[mine]) - 0.5) / mine.sum()
     n_top = max(1, round(len(strength) * SHOWN_TOP / 100))
     found = {}
-    for order in (FIRST_SHOWN, "score_anom", *BASELINES):
+    for order in dict.fromkeys((first_shown, "score_anom_conditional", *BASELINES)):
         is_found = np.zeros(len(strength), bool)
         is_found[descending(scores[order])[:n_top]] = True
         found[order] = is_found[is_planted]
@@ -165,21 +166,21 @@ def _write_page(
     metrics: dict[str, dict[str, dict[str, float]]],
     by_class: dict[str, dict[str, dict[str, int | str]]],
     correlations: dict[str, dict[str, float]],
-    n_objects: int,
+    ranking: Ranking,
 ) -> None:
     from peculiar.io.pages import Picture, Section, Table, Text, write_page
 
-    shown = by_class[FIRST_SHOWN]
+    shown = by_class[ranking.first_shown]
     n_planted = sum(int(each["planted"]) for each in shown.values())
     small = " That is a small number: an example, not a measurement." if n_planted < 100 else ""
     rows = [[name, *counts.values()] for name, counts in shown.items()]
     sections: list[Section] = [
-        Text(heading="What was planted", body=f"{n_planted} oddities among {n_objects:,} objects.{small}"),
+        Text(heading="What was planted", body=f"{n_planted} oddities among {len(ranking):,} objects.{small}"),
         Table(
             columns=["class", "kind", "planted", "in the top 1 %", "in the top 5 %"],
             rows=rows,
             heading="By class",
-            caption=f"Of the order that is shown first, {FIRST_SHOWN}.",
+            caption=f"Of the order that is shown first, {ranking.first_shown}.",
         ),
         Picture(path=home / "recovery.png", alt="recall by class and strength"),
     ]

@@ -1,4 +1,4 @@
-"""Say what the scores of other tables mean beside the others': forests, autoencoders. METHOD.md sect. 8."""
+"""Say what the scores of other tables mean beside the others': forests, autoencoders, neighbors. METHOD.md sect. 8."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+RELATED = ("features", "forests", "neighbors")  # folders whose tables can hold scores
+
+
 @dataclass(frozen=True, kw_only=True)
 class RelateConfig:
     """What `relate` can be told."""
 
-    of: Annotated[str, "table with scores: features/NAME or forests/NAME"]
+    of: Annotated[str, "table with scores: features/NAME, forests/NAME or neighbors/NAME"]
     scores: Annotated[str, "name of the scores whose image measures objects are alike by"] = "main"
     condition_on: Annotated[tuple[str, ...], "catalog columns to condition on; empty: measures of the image"] = ()
     seed: Annotated[int, "seed of the reference sample"] = 0
@@ -33,8 +36,8 @@ class RelateConfig:
     def __post_init__(self) -> None:
         """Check the table's name."""
         kind, _, name = self.of.partition("/")
-        if kind not in ("features", "forests") or not name or "/" in name:
-            raise ValueError(f"of must be features/NAME or forests/NAME, got {self.of!r}")
+        if kind not in RELATED or not name or "/" in name:
+            raise ValueError(f"of must be {', '.join(f'{each}/NAME' for each in RELATED)}, got {self.of!r}")
 
 
 def relate(folder: Path, config: RelateConfig, *, name: str, replace: bool = False, track: Track = quiet) -> Run:

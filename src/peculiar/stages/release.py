@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 
 from peculiar.checkpoint import TrainingFolder
-from peculiar.ranking import FIRST_SHOWN, Ranking
+from peculiar.ranking import Ranking
 from peculiar.run import Run, Track, begin, finish, home_of, quiet, save_figure
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def _write_figures(ranking: Ranking, home: Path, config: ReleaseConfig, track: T
         "losses": lambda: _figure_losses(ranking),
     }
     captions = {
-        "top": f"The first 25 by {FIRST_SHOWN}: image, reconstruction, residual.",
+        "top": f"The first 25 by {ranking.first_shown}: image, reconstruction, residual.",
         "scores": "The three scores in sigma of the reference, and the critic's against the generator's (Fig. 3).",
         "rows": "Image, reconstruction and residual in ranges of score_anom_sigma (Fig. 2).",
         "disagreement": "What each score finds, and what one takes and the other misses (Fig. 4).",
@@ -168,9 +168,9 @@ def _figure_top(ranking: Ranking) -> "Figure":
     from peculiar.figures import figure_top
 
     order = ranking.order()[:25]
-    ids, values = ranking.object_ids[order], ranking.column(FIRST_SHOWN)[order]
+    ids, values = ranking.object_ids[order], ranking.column(ranking.first_shown)[order]
     made, left = ranking.reconstructions(ids), ranking.residuals(ids)
-    return figure_top(ranking.survey.images(ids), ids, values, made, left, value_name=FIRST_SHOWN)
+    return figure_top(ranking.survey.images(ids), ids, values, made, left, value_name=ranking.first_shown)
 
 
 def _figure_rows(ranking: Ranking, sigma: np.ndarray) -> "Figure":
@@ -252,7 +252,7 @@ def _write_report(
         columns=["order", "rank correlation with brightness", "with light-weighted radius"],
         rows=_correlations(ranking),
         caption="Spearman's. A score near 1 finds bright or big objects; the conditional forms compare each object "
-        f"with those like it. The order first shown is {FIRST_SHOWN}; "
+        f"with those like it. The order first shown is {ranking.first_shown}; "
         "the last three rows are baselines without a network.",
     )
     headings = {"top": "The first 25", "scores": "Scores", "rows": "Reconstructions", "samples": "Generated images"}

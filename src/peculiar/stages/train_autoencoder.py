@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SELECTED_SIGMA = 3.0  # Storey-Fisher 2021, sect. 4: score_disc_sigma above this
+N_SCALE_BATCHES = 8  # whose mean and deviation the network works in units of
 N_SELECTED = 100  # fewer teach an autoencoder nothing but themselves
 
 
@@ -183,6 +184,7 @@ def _prepare(
     torch.manual_seed(config.seed)
     autoencoder = Autoencoder(**form)
     machine.place(autoencoder)
+    autoencoder.set_scale(torch.cat([machine.tensor(images.batch(number)) for number in range(N_SCALE_BATCHES)]))
     training = AutoencoderTraining(
         autoencoder,
         partial(machine.training_batch, images, is_augmented=config.is_augmented),

@@ -1,0 +1,117 @@
+"""Join scores that see different things into one order, score_joint. METHOD.md sect. 8."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+
+from peculiar.ranking import Ranking
+from peculiar.reference import compare, covariate_names, covariates_of, freeze, read_reference
+from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run, refuse_made_anew, write_json
+from peculiar.survey import Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+AT_ONCE = 8_192
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinConfig:
+    """What `join` can be told."""
+
+    ranking: Annotated[str, "name of the ranking"] = "main"
+    neighbors: Annotated[str, "name of the neighbor distances"] = "self-supervised"
+    seed: Annotated[int, "seed of the reference sample"] = 0
+
+
+def joined_columns(neighbors: str) -> tuple[str, ...]:
+    """What is joined: what the generator cannot make, and what lies far from all others, as it is and for its like."""
+    return "score_anom_conditional", f"score_neighbors_{neighbors}", f"score_neighbors_{neighbors}_conditional"
+
+
+def join(folder: Path, config: JoinConfig, *, name: str = "joint", replace: bool = False, track: Track = quiet) -> Run:
+    """Fill `rankings/<name>` of the atlas in `folder` with score_joint and its relative forms.
+
+    score_joint is the sum of -ln p over the conditional score_anom, the neighbor distance and its conditional form,
+    where p is the part of the reference above an object (Fisher 1932): an object is far up if one of them finds it
+    very odd, or several find it rather odd. The distributions that p is taken from are frozen in `joined.json`.
+    Objects that lack one of the three are left out and counted.
+
+    Raises
+    ------
+    FileNotFoundError
+        The ranking, or the relation of the neighbor distances to it, is not complete.
+    ValueError
+        One of them was made anew since.
+    """
+    from peculiar.scoring.scores import Distribution
+
+    ranking, home = Ranking(folder, config.ranking), home_of(folder, "rankings", name)
+    relation = f"rankings/neighbors-{config.neighbors}"
+    related = read_run(folder / relation)
+    if related is None:
+        raise FileNotFoundError(f'{relation} is not complete; run "peculiar neighbors" first')
+    reads = {f"rankings/{config.ranking}": ranking.run.identity, relation: related.identity}
+    message = f"what {home} joins was made anew since; join again with --replace, or under another --name"
+    refuse_made_anew(home, reads, message, replace=replace)
+    run = begin(home, "join", config, inputs={}, reads=reads, replace=replace)
+    values = np.stack([ranking.column(each) for each in joined_columns(config.neighbors)], axis=1)
+    is_usable = np.isfinite(values).all(axis=1)
+    object_id, values = ranking.object_ids[is_usable], values[is_usable]
+    if not (home / "reference.json").exists():
+        with track("freezing the reference", None):
+            written = {each: Distribution.of(values[:, place]).to_json() for place, each in enumerate(_names(config))}
+            write_json(home / "joined.json", written)
+            _freeze(ranking, object_id, _joint(home, values), config, home)
+    table = Table(home / "table.lance")
+    joint = _joint(home, values)
+    reference = read_reference(home)
+
+    def batches(done: Table) -> "Iterator[tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]]":
+        missing = np.flatnonzero(~np.isin(object_id, done.object_ids()))
+        for start in range(0, len(missing), AT_ONCE):
+            rows = missing[start : start + AT_ONCE]
+            yield object_id[rows], {"score_joint": joint[rows]}, _covariates(ranking, object_id[rows])
+
+    compare(home, reference, batches, len(object_id), raw=("score_joint",), metadata={}, track=track)
+    n_missing = len(ranking) - len(object_id)
+    return finish(home, run, reference=reference.digest, n_objects=len(table), n_missing=n_missing)
+
+
+def _names(config: JoinConfig) -> tuple[str, ...]:
+    return joined_columns(config.neighbors)
+
+
+def _joint(home: Path, values: np.ndarray) -> np.ndarray:
+    """score_joint of objects, from their values and the frozen distributions."""
+    from peculiar.scoring.scores import Distribution, joint
+
+    written = json.loads((home / "joined.json").read_text(encoding="utf-8"))
+    distributions: list[Distribution] = [Distribution.from_json(each) for each in written.values()]
+    return joint(distributions, values)
+
+
+def _covariates(ranking: Ranking, object_id: np.ndarray) -> np.ndarray:
+    from peculiar.scoring.measures import COVARIATES
+
+    rows: pa.Table = ranking.facts.take(object_id, ["object_id", *COVARIATES])
+    return covariates_of(rows, ranking.survey, ())
+
+
+def _freeze(ranking: Ranking, object_id: np.ndarray, joint: np.ndarray, config: JoinConfig, home: Path) -> None:
+    from peculiar.scoring.conditional import N_REFERENCE
+    from peculiar.survey import hashed
+
+    sample = np.argsort(hashed(object_id, config.seed), kind="stable")[:N_REFERENCE]
+    freeze(
+        home,
+        {"score_joint": joint},
+        {"object_id": object_id[sample], "score_joint": joint[sample]},
+        _covariates(ranking, object_id[sample]),
+        {"covariates": covariate_names(())},
+    )

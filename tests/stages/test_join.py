@@ -1,0 +1,90 @@
+import shutil
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import combine_pvalues
+
+from peculiar import Atlas
+from peculiar.scoring.scores import Distribution, joint
+
+SMALL = {"width": 2, "n_features": 5, "side": 16, "batch_size": 16, "n_steps": 2}
+COLUMNS = [
+    "score_anom_conditional",
+    "score_neighbors_self-supervised",
+    "score_neighbors_self-supervised_conditional",
+]
+
+
+@pytest.fixture(scope="module")
+def joined(tmp_path_factory, ranked):
+    """An atlas with score_joint. Not to be changed."""
+    folder = shutil.copytree(ranked, tmp_path_factory.mktemp("joined") / "atlas")
+    atlas = Atlas(folder)
+    atlas.train_features(**SMALL)
+    atlas.make_features("self-supervised")
+    atlas.measure_neighbors()
+    atlas.relate("neighbors/self-supervised")
+    atlas.join()
+    return folder
+
+
+def test_the_joint_score_is_fishers_of_the_parts_above():
+    random = np.random.default_rng(0)
+    reference, values = random.normal(size=(3, 500)), random.normal(size=(40, 3))
+    distributions = [Distribution.of(each) for each in reference]
+    above = np.maximum((reference[None] > values[:, :, None]).mean(axis=2), 0.5 / 500)
+    expected = [combine_pvalues(row, "fisher").statistic / 2 for row in above]
+    assert_allclose(joint(distributions, values), expected, rtol=0.02, atol=0.02)
+
+
+def test_what_is_beyond_every_reference_is_first_and_finite():
+    distributions = [Distribution.of(np.arange(100.0))] * 2
+    found = joint(distributions, np.array([[1e9, 1e9], [99.0, 99.0], [1e9, 0.0], [0.0, 0.0]]))
+    assert found[0] == found[1] == pytest.approx(2 * np.log(200))
+    assert found[2] == pytest.approx(np.log(200))
+    assert found[3] == 0
+
+
+def test_it_is_first_shown_and_has_every_form(joined, inputs):
+    atlas = Atlas(joined)
+    opened = atlas.ranking()
+    rows = opened.rows(inputs.object_id)
+    values = np.stack([rows[each].to_numpy().astype(float) for each in COLUMNS], axis=1)
+    is_usable = np.isfinite(values).all(axis=1)
+    distributions = [Distribution.of(each) for each in values[is_usable].T]
+    assert_allclose(rows["score_joint"].to_numpy()[is_usable], joint(distributions, values[is_usable]))
+    for form in ("sigma", "robust_sigma", "percentile", "conditional"):
+        assert np.isfinite(rows[f"score_joint_{form}"].to_numpy()[is_usable]).all()
+    assert opened.first_shown == "score_joint"
+    top = atlas.top(5)
+    assert_array_equal(top["object_id"], atlas.top(5, by="score_joint")["object_id"])
+    assert "Fisher" in top["score_joint"].description
+    states = {each.folder: each.state for each in atlas.status()}
+    assert states["rankings/joint"] == states["neighbors/self-supervised"] == "complete"
+
+
+def test_later_objects_meet_the_same_references(joined, tmp_path, made, inputs):
+    folder = shutil.copytree(joined, tmp_path / "atlas")
+    atlas = Atlas(folder)
+    before = atlas.ranking().rows(inputs.object_id)["score_joint"]
+    made.write(tmp_path / "more", made.images(5, seed=9), [f"new{each}.png" for each in range(5)])
+    atlas.ingest(tmp_path / "more")
+    for work in (atlas.score, atlas.rank, lambda: atlas.make_features("self-supervised"), atlas.measure_neighbors):
+        work()
+    atlas.relate("neighbors/self-supervised")
+    assert atlas.join().outputs["n_objects"] == 69
+    assert atlas.ranking().rows(inputs.object_id)["score_joint"].equals(before)
+
+
+def test_what_is_joined_must_be_there_and_the_same(joined, ranked, tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match='rankings/neighbors-self-supervised is not complete; run "peculiar neig'
+    ):
+        Atlas(ranked).join()
+    folder = shutil.copytree(joined, tmp_path / "atlas")
+    Atlas(folder).relate("neighbors/self-supervised", replace=True)
+    assert {each.folder: each.state for each in Atlas(folder).status()}["rankings/joint"] == "stale"
+    with pytest.raises(ValueError, match="was made anew since; join again with --replace"):
+        Atlas(folder).join()
+    Atlas(folder).join(replace=True)
