@@ -243,6 +243,24 @@ class Atlas:
         config = self._config(home_of(self.folder, "rankings", name), JoinConfig(), options, replace)
         return join(self.folder, config, name=name, replace=replace, track=self.track)
 
+    def learn(
+        self, labels: str | Path | None = None, *, name: str = "main", replace: bool = False, **options: Any
+    ) -> Run:
+        """Learn interest from a table of labels, predict it for all, say what to look at next. See `LearnConfig`."""
+        from peculiar.stages.learn import LearnConfig, learn_interest
+
+        if labels is not None:
+            options["labels"] = Path(labels)
+        config = self._config(home_of(self.folder, "interest", name), LearnConfig(), options, replace)
+        return learn_interest(self.folder, config, name=name, replace=replace, track=self.track)
+
+    def simulate_expert(self, truth: str | Path, *, name: str = "main", **options: Any) -> Run:
+        """Let a made expert label by a table of the truth, and say how many are found. See `SimulateExpertConfig`."""
+        from peculiar.stages.simulate_expert import SimulateExpertConfig, simulate_expert
+
+        config = SimulateExpertConfig(truth=Path(truth), **options)
+        return simulate_expert(self.folder, config, name=name, replace=True, track=self.track)
+
     def relate(self, of: str, *, name: str | None = None, replace: bool = False, **options: Any) -> Run:
         """Give the scores of `of`, "features/NAME" or the like, their relative forms in every ranking."""
         from peculiar.stages.relate import RelateConfig, relate
@@ -378,9 +396,13 @@ class Atlas:
         self.relate("forests/residual", replace=replace)
         for name in ("pixels", "residual-pixels", *_AUTOENCODED):
             self.make_map(name, replace=replace, **seeded)
-        self.cluster(
-            "maps/residual", is_fine=True, replace=replace, **seeded
-        )  # a map of galaxies is one cloud: "eom" halves it
+        mapped = ["residual"]
+        if read_run(home_of(self.folder, "features", "self-supervised")) is not None:
+            self.make_map("self-supervised", replace=replace, **seeded)
+            mapped.append("self-supervised")
+        for name in mapped:
+            # Fine, as a map of galaxies is one cloud, and the few clusters that last longest are its halves.
+            self.cluster(f"maps/{name}", is_fine=True, replace=replace, **seeded)
         return self.portray(**seeded)
 
     def choose_preset(self, preset: Preset, device: str = "auto") -> Literal["paper", "small"]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 FIRST_SHOWN = ("score_joint", "score_anom_conditional")  # the first of these that there is; METHOD.md sect. 8
 NOT_NUMBERS = ("image", "flux", "latent", "source")
 PLACES, GROUPS = ("map_x", "map_y"), ("cluster",)  # columns of maps and of clusters that carry their name
+INTEREST = ("interest", "interest_std")
 HINT = "hint_artefact"  # the same in all clusters of a ranking
 MAKE_AT_ONCE = 256  # reconstructions made before they are handed on
 
@@ -72,7 +73,8 @@ class Ranking:
     @cached_property
     def _joined(self) -> list[_Joined]:
         """All tables that columns are read from: scores before measures, other scores, maps, clusters, the catalog."""
-        others = [self._other(home) for parent in ("rankings", "maps", "clusters") for home in self._finished(parent)]
+        parents = ("rankings", "interest", "maps", "clusters")
+        others = [self._other(home) for parent in parents for home in self._finished(parent)]
         mine = [_whole(self.relative), _whole(self.facts), *(each for each in others if each), _whole(self.survey)]
         taken: set[str] = set()
         for joined in mine:
@@ -85,9 +87,9 @@ class Ranking:
         return sorted(path.parent for path in (self.folder / parent).glob("*/run.json"))
 
     def _other(self, home: Path) -> _Joined | None:
-        """What `relate`, `join`, `map` or `cluster` made, if it belongs to this ranking; objects may be missing."""
+        """What a later stage made, if it belongs to this ranking; objects may be missing there."""
         run = read_run(home)
-        if run is None or run.stage not in ("relate", "join", "map", "cluster"):
+        if run is None or run.stage not in ("relate", "join", "learn", "map", "cluster"):
             return None
         if run.config.get("ranking", self.home.name) != self.home.name:
             return None
@@ -96,6 +98,8 @@ class Ranking:
         names = {f"{each}_{home.name}": each for each in named}
         if run.stage == "cluster":
             names[HINT] = HINT
+        if run.stage == "learn":
+            names = {each if home.name == "main" else f"{each}_{home.name}": each for each in INTEREST}
         if run.stage in ("relate", "join"):
             names = {each: each for each in table.schema.names}
         return _Joined(table, names, is_complete=False)

@@ -16,6 +16,7 @@ CHARACTERIZE = {
     "features": "features",
     "forests": "forest",
     "neighbors": "neighbors",
+    "interest": "learn",
     "indices": "index",
     "maps": "map",
     "clusters": "cluster",
@@ -37,6 +38,7 @@ FOLLOWED: dict[str, Callable[[dict[str, Any]], str]] = {
     "features": lambda config: "survey",
     "forest": lambda config: f"features/{config['features']}",
     "neighbors": lambda config: f"features/{config['features']}",
+    "learn": lambda config: f"features/{config['features']}",
     "index": lambda config: f"features/{config['features']}",
     "map": lambda config: {"pixels": "survey", "residual-pixels": f"scores/{config['ranking']}"}.get(
         config["of"], f"features/{config['of']}"

@@ -5,7 +5,9 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +73,18 @@ class Table:
 
         reader = pa.RecordBatchReader.from_batches(schema, batches)
         lance.write_dataset(reader, str(self.path), mode="append" if self.exists() else "create")
+
+    def overwrite(self, batches: "Iterable[pa.RecordBatch]") -> None:
+        """Put other rows in the place of all there are, in one commit: a reader sees the old ones or the new."""
+        import lance
+        import pyarrow as pa
+
+        rows = iter(batches)
+        first = next(rows)
+        reader = pa.RecordBatchReader.from_batches(first.schema, chain([first], rows))
+        written = lance.write_dataset(reader, str(self.path), mode="overwrite" if self.exists() else "create")
+        written.cleanup_old_versions(timedelta(0), delete_unverified=False)
+        self.build_index()
 
     def append_in_commits(self, batches: "Iterable[pa.RecordBatch]", schema: "pa.Schema", *, n_rows: int) -> None:
         """Commit every `n_rows` or so, which is what a kill loses at most, and index what was written."""

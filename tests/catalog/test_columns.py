@@ -34,7 +34,7 @@ def test_every_column_has_a_valid_type_unit_and_ucd():
 
 def test_every_score_says_that_larger_is_more_anomalous():
     scores = [column for name, column in COLUMNS.items() if name.startswith("score_")]
-    assert len(scores) == 3 * 5 + 1
+    assert len(scores) == 4 * 5 + 1
     assert all("larger is more anomalous" in column.description for column in scores)
 
 

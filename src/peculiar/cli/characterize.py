@@ -17,17 +17,20 @@ from peculiar.cli.commands import (
     open_atlas,
     presets_text,
     say_done,
+    with_options,
 )
-from peculiar.cli.console import console, print_table
+from peculiar.cli.console import console, print_rows, print_table
 from peculiar.stages.cluster import ClusterConfig
 from peculiar.stages.features import FeaturesConfig
 from peculiar.stages.forest import ForestConfig
 from peculiar.stages.index import IndexConfig
 from peculiar.stages.join import JoinConfig
+from peculiar.stages.learn import LearnConfig
 from peculiar.stages.map import MapConfig
 from peculiar.stages.neighbors import NeighborsConfig
 from peculiar.stages.portray import PortrayConfig
 from peculiar.stages.relate import RelateConfig
+from peculiar.stages.simulate_expert import SimulateExpertConfig
 from peculiar.stages.train_autoencoder import PRESETS as AUTOENCODER_PRESETS
 from peculiar.stages.train_autoencoder import TrainAutoencoderConfig
 from peculiar.stages.train_features import PRESETS as FEATURES_PRESETS
@@ -141,6 +144,44 @@ add_command(
     named("joint"),
     REPLACE,
 )
+add_command(
+    "learn",
+    LearnConfig,
+    """Learn from labels what is of interest, predict it for every object, and say which to look at next.
+
+    --labels is a table of object_id and label, or grade, as CSV say; give it again with more rows after each batch.
+    Interest stands in every ranking then: peculiar top ATLAS --by interest.""",
+    lambda atlas, **given: _say_learnt(atlas, atlas.learn(**given)),
+    named("main"),
+    REPLACE,
+)
+
+
+def _say_learnt(atlas: "Atlas", run: Any) -> None:
+    say_done(run, **{key: run.outputs[key] for key in ("n_objects", "n_labelled", "n_found")})
+    left = run.outputs["still_to_find"]
+    console().print(
+        f"still to be found, by the random part: {left['mean']:,.0f} (95 %: {left['low']:,.0f} to {left['high']:,.0f})"
+    )
+    console().print(f"next to look at, in {atlas.folder / 'interest'}/*/next.json:")
+    for object_id in run.outputs["next"]:
+        console(is_error=False).print(object_id)
+
+
+@app.command("simulate-expert")
+def simulate_expert(
+    atlas: AtlasArgument,
+    truth: Annotated[Path, typer.Argument(help="table of object_id and what it is, as simulate writes it")],
+    **given: Any,
+) -> None:
+    """Let a made expert label by the truth, batch after batch: how many are found, against orders without labels."""
+    run = open_atlas(atlas).simulate_expert(truth, **{key: each for key, each in given.items() if each is not None})
+    title = f"{run.outputs['n_interesting']} of interest among {run.outputs['n_objects']:,}; found among the first"
+    print_rows(["order", *run.outputs["looked_at"]], run.outputs["found"], title)
+    console().print(f"figure: {atlas / run.outputs['figure']}")
+
+
+with_options(simulate_expert, SimulateExpertConfig, "truth")
 add_command(
     "relate",
     RelateConfig,

@@ -91,7 +91,9 @@ def _shown(default: Any) -> str:
     """The default as help shows it; nothing where it is empty."""
     if default is None or default is dataclasses.MISSING or default in ((), "", Path()) or default is False:
         return ""
-    return f" [{','.join(f'{each:g}' for each in default) if isinstance(default, tuple) else default}]"
+    if isinstance(default, tuple):
+        default = ",".join(each if isinstance(each, str) else f"{each:g}" for each in default)
+    return f" [{default}]"
 
 
 def add_command(name: str, config: type, text: str, act: Callable[..., Any], *extra: tuple[str, Any, Any]) -> None:

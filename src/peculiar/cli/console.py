@@ -1,7 +1,7 @@
 """What people see: the console, progress bars, cells of tables."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -118,11 +118,16 @@ def print_top(atlas: "Atlas", n: int, by: str, ranking: str = "main") -> None:
 
 def print_table(found: Any, title: str) -> None:
     """A small table of numbers, an astropy one, under a title."""
+    print_rows(found.colnames, found, title)
+
+
+def print_rows(names: Sequence[object], rows: Iterable[Iterable[Any]], title: str) -> None:
+    """Rows of values under their names and a title."""
     from rich.table import Table
 
     shown = Table(title=title, title_justify="left")
-    for name in found.colnames:
-        shown.add_column(name, justify="right", no_wrap=True)
-    for row in found:
+    for name in names:
+        shown.add_column(str(name), justify="right", no_wrap=True)
+    for row in rows:
         shown.add_row(*(cell(value) for value in row))
     console(is_error=False).print(shown)

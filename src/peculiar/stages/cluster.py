@@ -35,7 +35,7 @@ _EXPLAINED = (
     "for all columns and clusters (Benjamini-Hochberg).\n\nhint_artefact is a hint, no verdict: toward 1 members "
     "look odd by telescope and pipeline, toward 0 by the sky."
 )
-FOUND = ("score_", "map_x_", "map_y_", "cluster_", "hint_")
+FOUND = ("score_", "interest", "map_x_", "map_y_", "cluster_", "hint_")
 NOT_COMPARED = ("object_id", "release_index", "source")
 
 

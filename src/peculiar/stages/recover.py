@@ -50,7 +50,8 @@ def recover(
     home, reads = home_of(folder, "recovery", name), {f"rankings/{config.ranking}": ranking.run.identity}
     planted_class, planted_kind, strength = _matched(read_catalog(config.truth).table, ranking.object_ids)
     run = begin(home, "recover", config, inputs={"ranking": ranking.relative.version}, reads=reads, replace=replace)
-    scores = {order: ranking.column(order) for order in (*ranking.orders, *BASELINES)}
+    orders = [order for order in ranking.orders if order not in BASELINES]
+    scores = {order: ranking.column(order) for order in (*orders, *BASELINES)}
     metrics = _metrics(scores, planted_kind, config, track)
     by_class = _by_class(scores, planted_class, planted_kind)
     correlations = _correlations(scores)

@@ -1,0 +1,154 @@
+"""What interest is learnt from and predicted for: a feature set and the scores of a ranking, by object."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+from peculiar.feature_set import FeatureSet, take_vectors
+from peculiar.ranking import Ranking
+
+Model = Literal["gaussian-process", "logistic", "forest"]
+SCAN_ROWS = 16_384
+N_TREES = 200
+
+
+class Predictor(Protocol):
+    """A model that has seen labels."""
+
+    def predict(self, features: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Expected grade of every object, and its deviation."""
+        ...
+
+
+class Evidence:
+    """`features/<features>` and the first-shown scores of `rankings/<ranking>`, for learning.
+
+    Scores enter as normal deviations of their ranks among all ranked objects; 0, the median, where there is none.
+    """
+
+    def __init__(self, folder: Path, features: str, ranking: str) -> None:
+        self.features, self.ranking = FeatureSet(folder, features), Ranking(folder, ranking)
+
+    @cached_property
+    def score_names(self) -> list[str]:
+        """Scores that are looked at: the first shown, and what it joins."""
+        wanted = ("score_joint", "score_anom_conditional", f"score_neighbors_{self.features.name}")
+        return [name for name in wanted if name in self.ranking.schema.names]
+
+    @cached_property
+    def _scale(self) -> tuple[np.ndarray, np.ndarray]:
+        from peculiar.scoring.neighbors import Scale
+
+        scale = Scale.of(vectors for _, vectors in self.features.scan(SCAN_ROWS))
+        return scale.mean, np.where(scale.deviation > 0, scale.deviation, 1.0)
+
+    @cached_property
+    def _scores(self) -> tuple[np.ndarray, np.ndarray]:
+        """Ids, ascending, and scores as normal deviations, float32 (n, k)."""
+        from scipy.stats import rankdata
+
+        from peculiar.scoring.interest import normal_scores
+
+        ids = self.ranking.object_ids
+        columns = np.zeros((len(ids), len(self.score_names)), np.float32)
+        for place, name in enumerate(self.score_names):
+            values = self.ranking.column(name)
+            known = np.isfinite(values)
+            if known.any():
+                percent = 100 * (rankdata(values[known]) - 0.5) / known.sum()
+                columns[known, place] = normal_scores(percent, int(known.sum()))
+        order = np.argsort(ids)
+        return ids[order], columns[order]
+
+    def scores_of(self, object_ids: np.ndarray) -> np.ndarray:
+        """Scores of these objects, float32 (n, k)."""
+        ids, columns = self._scores
+        row = np.minimum(np.searchsorted(ids, object_ids), len(ids) - 1)
+        return np.where((ids[row] == object_ids)[:, None], columns[row], np.float32(0))
+
+    def vectors_of(self, object_ids: np.ndarray) -> np.ndarray:
+        """Standardized features of these objects, float32 (n, d)."""
+        return self._standardized(take_vectors(self.features.table, object_ids))
+
+    def _standardized(self, vectors: np.ndarray) -> np.ndarray:
+        mean, deviation = self._scale
+        return ((vectors - mean) / deviation).astype(np.float32)
+
+    def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Ids, features and scores of all objects of the set, a block at a time."""
+        for ids, vectors in self.features.scan(SCAN_ROWS):
+            yield ids, self._standardized(vectors), self.scores_of(ids)
+
+
+def learn(
+    model: Model,
+    features: np.ndarray,
+    scores: np.ndarray,
+    grades: np.ndarray,
+    *,
+    weight: np.ndarray | None = None,
+    seed: int = 0,
+) -> Predictor:
+    """A model of interest that has seen these labels; see `peculiar.scoring.interest` for what the arrays are."""
+    from peculiar.scoring.interest import InterestModel
+
+    if model == "gaussian-process":
+        return InterestModel.fit(features, scores, grades, weight=weight, seed=seed)
+    return _Classical(model, features, scores, grades, weight, seed)
+
+
+class _Classical:
+    """Logistic regression, or a random forest weighted by neighbors, from scikit-learn.
+
+    The forest's grade is brought toward the mean far from all labels, in the spirit of Astronomaly's weighing (Lochner
+    & Bassett 2021): what nobody has looked at near is neither of interest nor not.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        features: np.ndarray,
+        scores: np.ndarray,
+        grades: np.ndarray,
+        weight: np.ndarray | None,
+        seed: int,
+    ) -> None:
+        from sklearn.ensemble import RandomForestRegressor
+        from sklearn.linear_model import LogisticRegression
+
+        self.kind, self.level = model, float(grades.mean())
+        self.seen, rows = features.astype(np.float64), np.concatenate([features, scores], axis=1)
+        weight = np.ones(len(grades)) if weight is None else weight
+        if model == "forest":
+            self.forest = RandomForestRegressor(N_TREES, min_samples_leaf=2, random_state=seed % 2**32)
+            self.forest.fit(rows, grades, weight)
+        # A grade between 0 and 1 is that much of a yes, and the rest of a no.
+        twice = np.concatenate([rows, rows]), np.repeat([1, 0], len(rows))
+        parts = np.concatenate([weight * grades, weight * (1 - grades)])
+        self.is_flat = len(set(twice[1][parts > 0])) < 2
+        if model == "logistic" and not self.is_flat:
+            # Features by the hundred and labels by the hundred: a strong prior.
+            self.line = LogisticRegression(C=0.01, max_iter=2_000)
+            self.line.fit(twice[0][parts > 0], twice[1][parts > 0], parts[parts > 0])
+
+    def predict(self, features: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        rows = np.concatenate([features, scores], axis=1)
+        mean, deviation = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+        usable = np.flatnonzero(np.isfinite(rows).all(axis=1))
+        if not len(usable):
+            return mean, deviation
+        if self.kind == "logistic":
+            chance = np.full(len(usable), self.level) if self.is_flat else self.line.predict_proba(rows[usable])[:, 1]
+            mean[usable], deviation[usable] = chance, np.sqrt(chance * (1 - chance))
+            return mean, deviation
+        from peculiar.scoring.interest import squares
+
+        by_tree = np.stack([tree.predict(rows[usable]) for tree in self.forest.estimators_])
+        nearest = np.sqrt(squares(features[usable].astype(np.float64), self.seen).min(axis=1))
+        trust = np.exp(-nearest / max(float(np.median(nearest)), 1e-12))
+        mean[usable] = self.level + trust * (by_tree.mean(axis=0) - self.level)
+        deviation[usable] = by_tree.std(axis=0)
+        return mean, deviation

@@ -1,0 +1,261 @@
+"""Learn from labels what is of interest, predict it for all, and say which to look at next. METHOD.md sect. 8."""
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+
+from peculiar.checkpoint import file_digest
+from peculiar.learning import Evidence, Model, Predictor, learn
+from peculiar.run import Run, Track, begin, finish, home_of, quiet, save_figure, write_json
+from peculiar.survey import Table, first_few, hashed
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+log = logging.getLogger(__name__)
+INTERESTING = 0.5  # a grade above is one that was found
+BORING = ("normal", "nominal", "artefact", "no", "0", "false")  # classes that are of no interest unless told
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnConfig:
+    """What `learn` can be told."""
+
+    labels: Annotated[
+        Path,
+        "table of object_id and label (a class) or grade (0 to 1), and perhaps expert: CSV, Parquet, FITS, VOTable",
+    ] = field(default=Path(), compare=False)
+    features: Annotated[str, "feature set that objects are alike in"] = "self-supervised"
+    ranking: Annotated[str, "ranking whose scores are looked at beside"] = "main"
+    like: Annotated[tuple[str, ...], "classes that are of interest; empty: all that are not unlike"] = ()
+    unlike: Annotated[tuple[str, ...], "classes that are of none"] = BORING
+    model: Annotated[Model, "what learns"] = "gaussian-process"
+    acquisition: Annotated[
+        Literal["upper-bound", "expected-improvement", "uncertainty", "disagreement"], "what is asked for next"
+    ] = "upper-bound"
+    n_next: Annotated[int, "objects to look at next"] = field(default=20, compare=False)
+    control: Annotated[float, "part of these that is taken at random, so that rates are known"] = 0.1
+    seed: Annotated[int, "seed of the control sample and the model"] = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.n_next < 1:
+            raise ValueError(f"n_next must be at least 1, got {self.n_next}")
+        if not 0 <= self.control <= 1:
+            raise ValueError(f"control must be from 0 to 1, got {self.control}")
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """What was said of each object that was labelled, in the order of the first word on it."""
+
+    object_id: np.ndarray
+    grade: np.ndarray
+    n_votes: np.ndarray
+    disagreement: np.ndarray
+    experts: dict[str, dict[str, float]]
+    n_unknown: int
+
+
+def learn_interest(
+    folder: Path, config: LearnConfig, *, name: str = "main", replace: bool = False, track: Track = quiet
+) -> Run:
+    """Fill `interest/<name>` of the atlas in `folder`, anew from all labels that there are.
+
+    `table.lance` holds object_id, interest (the expected grade, 0 to 1 or a little beyond), interest_std and, as
+    acquisition, how much asking for the object's label would teach. `next.json` names the objects to look at next, a
+    part of them at random; `progress.json` and `progress.png` say what was found against what was looked at, and, from
+    the random part, how many are still to be found.
+
+    Raises
+    ------
+    ValueError
+        There is no label of an object that can be learnt from; or a label is neither a class nor a grade.
+    """
+    from peculiar.scoring import interest as science
+
+    evidence = Evidence(folder, config.features, config.ranking)
+    labels = _read(config, evidence.features.table.object_ids())
+    home = home_of(folder, "interest", name)
+    reads = {
+        f"features/{config.features}": evidence.features.run.identity,
+        f"rankings/{config.ranking}": evidence.ranking.run.identity,
+    }
+    inputs = {"labels": file_digest(config.labels), "n_labelled": len(labels.object_id)}
+    run = begin(home, "learn", config, inputs=inputs, reads=reads, replace=replace)
+    vectors, scores = evidence.vectors_of(labels.object_id), evidence.scores_of(labels.object_id)
+    with track("learning", None):
+        model = learn(config.model, vectors, scores, labels.grade, weight=labels.n_votes, seed=config.seed)
+    best = float(np.nanmax(model.predict(vectors, scores)[0]))
+    table = Table(home / "table.lance")
+    with track("predicting", len(evidence.features)) as advance:
+        table.overwrite(_rows(evidence, model, labels, best, config, advance, science.acquisition))
+    asked = _ask(home, table, labels, config)
+    progress = _progress(labels, asked, len(evidence.features))
+    write_json(home / "progress.json", progress)
+    _draw(home, progress)
+    n_found = int((labels.grade > INTERESTING).sum())
+    return finish(
+        home,
+        run,
+        n_objects=len(table),
+        n_labelled=len(labels.object_id),
+        n_found=n_found,
+        n_unknown=labels.n_unknown,
+        still_to_find=progress["still_to_find"],
+        next=[each["object_id"] for each in asked if each["round"] == asked[-1]["round"]],
+    )
+
+
+def _read(config: LearnConfig, known: np.ndarray) -> _Labels:
+    """Labels of objects that have features; several of one object are brought together."""
+    from peculiar.io.catalogs import ID_NAMES
+    from peculiar.io.ids import exact_ids, find_column
+    from peculiar.io.tables import read_table
+    from peculiar.scoring.agreement import agree
+
+    table = read_table(config.labels, text_columns=("label", "expert"))
+    id_name = find_column(table.column_names, ID_NAMES)
+    if id_name is None:
+        raise ValueError(f"{config.labels} has no column object_id; it has {', '.join(table.column_names)}")
+    object_id = exact_ids(table[id_name], id_name).to_numpy(zero_copy_only=False).astype(np.int64)
+    if not len(object_id):
+        raise ValueError(f"{config.labels} holds no label; label some objects first, {', '.join(table.column_names)}")
+    grades = _grades(table, config)
+    is_known = np.isin(object_id, known) & np.isfinite(grades)
+    n_unknown = int((~np.isin(object_id, known)).sum())
+    if n_unknown:
+        log.warning("%d labels are of objects without features, %s", n_unknown, first_few(object_id[~is_known]))
+    if not is_known.any():
+        raise ValueError(f"no label in {config.labels} is of an object of features/{config.features}; check its ids")
+    object_id, grades = object_id[is_known], grades[is_known]
+    names, experts = _experts(table, is_known)
+    _, first, number = np.unique(object_id, return_index=True, return_inverse=True)
+    order = np.argsort(first)  # by the first word on each
+    place = np.argsort(order)[number]
+    agreed = agree(place, experts, grades > INTERESTING)
+    mean = np.bincount(place, grades) / agreed.n_votes
+    is_graded = bool(((grades > 0) & (grades < 1)).any())
+    if len(set((grades > INTERESTING).tolist())) < 2:
+        log.warning("all %d labels say the same; what is unlike them cannot be learnt yet", len(grades))
+    said = {
+        each: {"n_votes": int((experts == row).sum()), "sensitivity": float(agreed.sensitivity[row])}
+        | {"specificity": float(agreed.specificity[row])}
+        for row, each in enumerate(names)
+    }
+    return _Labels(
+        object_id[np.sort(first)],
+        mean if is_graded else agreed.probability,
+        agreed.n_votes.astype(np.float64),
+        agreed.disagreement,
+        said,
+        n_unknown,
+    )
+
+
+def _grades(table: "pa.Table", config: LearnConfig) -> np.ndarray:
+    """Grades from 0 to 1 of the rows; NaN where nothing was said."""
+    if "grade" in table.column_names:
+        grades: np.ndarray = table["grade"].to_numpy(zero_copy_only=False).astype(np.float64)
+        if np.nanmin(grades, initial=0) < 0 or np.nanmax(grades, initial=0) > 1:
+            raise ValueError(
+                f"grades must be from 0 to 1, got {np.nanmin(grades):g} to {np.nanmax(grades):g} in {config.labels}; "
+                "divide them by the largest that can be given"
+            )
+        return grades
+    if "label" not in table.column_names:
+        raise ValueError(f"{config.labels} has neither label nor grade; it has {', '.join(table.column_names)}")
+    said = [None if each is None else str(each) for each in table["label"].to_pylist()]
+    classes = sorted({each for each in said if each is not None})
+    absent = [each for each in config.like if each not in classes]
+    if absent:
+        raise ValueError(f"like names {', '.join(absent)}, and the labels are {', '.join(classes)}")
+    liked = set(config.like) or {each for each in classes if each.lower() not in config.unlike}
+    log.info("of interest: %s; of none: %s", ", ".join(sorted(liked)), ", ".join(sorted(set(classes) - liked)))
+    return np.array([np.nan if each is None else float(each in liked) for each in said])
+
+
+def _experts(table: "pa.Table", is_known: np.ndarray) -> tuple[list[str], np.ndarray]:
+    if "expert" not in table.column_names:
+        return ["all"], np.zeros(int(is_known.sum()), np.int64)
+    said = np.array([str(each) for each in table["expert"].to_pylist()])[is_known]
+    names, number = np.unique(said, return_inverse=True)
+    return names.tolist(), number.astype(np.int64)
+
+
+def _rows(
+    evidence: Evidence,
+    model: Predictor,
+    labels: _Labels,
+    best: float,
+    config: LearnConfig,
+    advance: Any,
+    acquisition: Any,
+) -> "Iterator[pa.RecordBatch]":
+    """Interest, its deviation, and what is to be gained, of all objects; of labelled ones nothing but disagreement."""
+    import pyarrow as pa
+
+    ids = np.sort(labels.object_id)
+    spread = labels.disagreement[np.argsort(labels.object_id)]
+    for object_id, vectors, scores in evidence.blocks():
+        mean, deviation = model.predict(vectors, scores)
+        row = np.minimum(np.searchsorted(ids, object_id), len(ids) - 1)
+        is_labelled = ids[row] == object_id
+        disagreement = np.where(is_labelled, spread[row], 0.0)
+        gain = acquisition(mean, deviation, best, config.acquisition, disagreement)
+        if config.acquisition != "disagreement":
+            gain = np.where(is_labelled, np.nan, gain)
+        columns = {"object_id": object_id, "interest": mean, "interest_std": deviation, "acquisition": gain}
+        yield pa.record_batch([pa.array(each) for each in columns.values()], names=list(columns))
+        advance(len(object_id))
+
+
+def _ask(home: Path, table: Table, labels: _Labels, config: LearnConfig) -> list[dict[str, Any]]:
+    """All that was asked for so far, the newest last: objects of the largest gain, and a random part."""
+    path = home / "next.json"
+    asked: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    # What was asked for and is not labelled yet is asked for no more, unless it is chosen again.
+    done = set(labels.object_id.tolist())
+    asked = [each for each in asked if int(each["object_id"]) in done]
+    round_number = 1 + max((each["round"] for each in asked), default=0)
+    object_id, gain = table.object_ids(), table.column("acquisition")
+    is_open = ~np.isin(object_id, labels.object_id)
+    n_control = round(config.control * config.n_next)
+    if config.acquisition == "disagreement":
+        is_open |= gain > 0
+    by_gain = object_id[np.argsort(-np.where(is_open, np.nan_to_num(gain, nan=-np.inf), -np.inf), kind="stable")]
+    chosen = by_gain[: min(config.n_next - n_control, int(is_open.sum()))]
+    others = object_id[is_open & ~np.isin(object_id, chosen)]
+    drawn = others[np.argsort(hashed(others, config.seed + round_number), kind="stable")[:n_control]]
+    for why, some in (("learned", chosen), ("control", drawn)):
+        asked += [{"object_id": str(each), "why": why, "round": round_number} for each in some]
+    write_json(path, asked)
+    return asked
+
+
+def _progress(labels: _Labels, asked: list[dict[str, Any]], n_objects: int) -> dict[str, Any]:
+    """Found against looked at, and how many are still to be found by the random part of what was asked for."""
+    from peculiar.scoring.interest import still_to_find
+
+    is_found = labels.grade > INTERESTING
+    control = {int(each["object_id"]) for each in asked if each["why"] == "control"}
+    is_control = np.array([each in control for each in labels.object_id.tolist()], bool)
+    n_control, n_left = int(is_control.sum()), n_objects - len(is_found)
+    left = still_to_find(int((is_found & is_control).sum()), n_control, n_left)
+    return {
+        "found": np.cumsum(is_found).tolist(),
+        "control": {"n_labelled": n_control, "n_found": int((is_found & is_control).sum())},
+        "still_to_find": dict(zip(("mean", "low", "high"), left, strict=True)),
+        "experts": labels.experts,
+    }
+
+
+def _draw(home: Path, progress: dict[str, Any]) -> None:
+    from peculiar.figures.learning import figure_progress
+
+    save_figure(figure_progress({"labels": np.array(progress["found"])}), home / "progress.png")
