@@ -19,10 +19,12 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[sim]" --group dev
 	@touch $(READY)
 
-demo: $(READY)  ## simulate a small survey, find its oddities, say what was found (about ten minutes)
+demo: $(READY)  ## simulate a small survey, find its oddities, say what was found (about twelve minutes)
 	@rm -rf demo
 	$(BIN)/peculiar simulate demo/sky --n-objects 2000
-	$(BIN)/peculiar run demo/atlas --images demo/sky/cutouts --catalog demo/sky/objects.fits --bands HSC-I,HSC-R,HSC-G --pixel-scale 0.168
+	$(BIN)/peculiar ingest demo/atlas --images demo/sky/cutouts --catalog demo/sky/objects.fits --bands HSC-I,HSC-R,HSC-G --pixel-scale 0.168
+	$(BIN)/peculiar train-features demo/atlas --n-steps 200  # a quarter of the preset's, so that the demo is short
+	$(BIN)/peculiar run demo/atlas
 	$(BIN)/peculiar recover demo/atlas demo/sky/truth.csv
 	@echo "Look at demo/atlas/release/main/report.html and demo/atlas/recovery/main/recovery.html"
 

@@ -43,8 +43,11 @@ class Kernel:
 
     def of_squares(self, far: np.ndarray, apart: np.ndarray) -> np.ndarray:
         """Covariances from squared distances in features and in scores."""
-        result: np.ndarray = self.amplitude * np.exp(-far / (2 * self.length**2))
-        result += self.score_amplitude * np.exp(-apart / (2 * self.score_length**2))
+        result: np.ndarray = np.exp(far * np.asarray(-0.5 / self.length**2, far.dtype))
+        result *= np.asarray(self.amplitude, far.dtype)
+        if self.score_amplitude:
+            looks = np.exp(apart * np.asarray(-0.5 / self.score_length**2, far.dtype))
+            result += looks * np.asarray(self.score_amplitude, far.dtype)
         return result
 
     @property
@@ -143,15 +146,16 @@ class InterestModel:
         """Expected grade, and its deviation, of every object; NaN where its features or scores are not finite."""
         mean, deviation = np.full(len(features), np.nan), np.full(len(features), np.nan)
         usable = np.flatnonzero(np.isfinite(features).all(axis=1) & np.isfinite(scores).all(axis=1))
+        # Single precision is enough for an order, and takes half the time.
+        own = [each.astype(np.float32) for each in (self.features, self.scores)]
+        root, gain = self.root.T.astype(np.float32), self.gain.T.astype(np.float32)
         for start in range(0, len(usable), AT_ONCE):
             rows = usable[start : start + AT_ONCE]
-            across = self.kernel(
-                features[rows].astype(np.float64), scores[rows].astype(np.float64), self.features, self.scores
-            )
+            across = self.kernel(features[rows].astype(np.float32), scores[rows].astype(np.float32), *own)
             mean[rows] = self.level + across @ self.weights
-            variance = self.kernel.variance - ((across @ self.root.T) ** 2).sum(axis=1)
-            if self.gain.size:
-                variance += ((across @ self.gain.T) ** 2).sum(axis=1)
+            variance = self.kernel.variance - ((across @ root) ** 2).sum(axis=1)
+            if gain.size:
+                variance += ((across @ gain) ** 2).sum(axis=1)
             deviation[rows] = np.sqrt(np.maximum(variance, 0))
         return mean, deviation
 
@@ -159,7 +163,7 @@ class InterestModel:
 def squares(a: Float[np.ndarray, "a d"], b: Float[np.ndarray, "b d"]) -> Float[np.ndarray, "a b"]:
     """Squared Euclidean distances of all pairs, never negative."""
     if not a.shape[1]:
-        return np.zeros((len(a), len(b)))
+        return np.zeros((len(a), len(b)), a.dtype)
     result: np.ndarray = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2 * a @ b.T
     return np.maximum(result, 0)
 
