@@ -251,6 +251,8 @@ class Atlas:
 
         if labels is not None:
             options["labels"] = Path(labels)
+        elif replace or recorded_config(home_of(self.folder, "interest", name)) is None:
+            raise ValueError("interest is learnt from labels; give a table of them, as --labels labels.csv")
         config = self._config(home_of(self.folder, "interest", name), LearnConfig(), options, replace)
         return learn_interest(self.folder, config, name=name, replace=replace, track=self.track)
 
@@ -299,7 +301,7 @@ class Atlas:
         import pyarrow as pa
 
         if (objects is None) == (images is None):
-            raise ValueError("similar needs objects of the survey, or images from outside it, and not both")
+            raise ValueError("similar needs objects of the survey, or images from outside it; give one of the two")
         features = features or default_features(self.folder, is_of_images=images is not None)
         searched = self._searched(features)
         if images is not None:

@@ -1,18 +1,73 @@
 """What interest is learnt from and predicted for: a feature set and the scores of a ranking, by object."""
 
+import re
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
 from peculiar.feature_set import FeatureSet, take_vectors
 from peculiar.ranking import Ranking
+from peculiar.run import read_run
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BORING = ("normal", "nominal", "artefact", "artifact", "none", "no", "false", "0")  # classes of no interest unless told
 Model = Literal["gaussian-process", "logistic", "forest"]
 SCAN_ROWS = 16_384
 N_TREES = 200
+
+
+def ids_of(table: "pa.Table", path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Ids of a table's rows, int64, and which rows have one.
+
+    Raises
+    ------
+    ValueError
+        There is no column of ids, or it cannot hold them.
+    """
+    from peculiar.io.catalogs import ID_NAMES
+    from peculiar.io.ids import exact_ids, find_column
+
+    id_name = find_column(table.column_names, ID_NAMES)
+    if id_name is None:
+        raise ValueError(f"{path} has no column object_id; it has {', '.join(table.column_names)}")
+    ids = exact_ids(table[id_name], id_name)
+    return ids.fill_null(0).to_numpy().astype(np.int64), ids.is_valid().to_numpy(zero_copy_only=False)
+
+
+def classes_of(column: "pa.ChunkedArray") -> list[str]:
+    """What a column of classes says, without blanks around it, 1.0 as 1; empty where it says nothing."""
+    said = []
+    for each in column.to_pylist():
+        text = "" if each is None or each != each else str(each).strip()
+        said.append(re.sub(r"^(-?[0-9]+)\.0+$", r"\1", text))
+    return said
+
+
+def liked(classes: set[str], like: tuple[str, ...], unlike: tuple[str, ...], path: Path) -> set[str]:
+    """Those of the classes that are of interest: what is liked, or all that is not unliked, whatever the case.
+
+    Raises
+    ------
+    ValueError
+        A class is named that nobody gave, or on both sides.
+    """
+    by_case = {each.casefold(): each for each in sorted(classes)}
+    named = {side: {each.strip().casefold() for each in given} for side, given in (("like", like), ("unlike", unlike))}
+    for side, given in named.items():
+        absent = sorted(given - set(by_case) - {each.casefold() for each in BORING})
+        if absent:
+            raise ValueError(
+                f"{side} names {', '.join(absent)}, and the classes in {path} are {', '.join(sorted(classes))}"
+            )
+    if both := named["like"] & named["unlike"]:
+        raise ValueError(f"like and unlike both name {', '.join(sorted(both))}; leave one of them")
+    no = named["unlike"] or {each.casefold() for each in BORING}
+    return {each for each in classes if (each.casefold() in named["like"] if like else each.casefold() not in no)}
 
 
 class Predictor(Protocol):
@@ -37,6 +92,16 @@ class Evidence:
         """Scores that are looked at: the first shown, and what it joins."""
         wanted = ("score_joint", "score_anom_conditional", f"score_neighbors_{self.features.name}")
         return [name for name in wanted if name in self.ranking.schema.names]
+
+    @property
+    def reads(self) -> dict[str, str]:
+        """Identities of the folders that all of it comes from, by place."""
+        places = ["rankings/joint", f"rankings/neighbors-{self.features.name}"]
+        runs = {place: read_run(self.ranking.folder / place) for place in places}
+        found = {place: run.identity for place, run in runs.items() if run is not None}
+        found[f"rankings/{self.ranking.home.name}"] = self.ranking.run.identity
+        found[f"features/{self.features.name}"] = self.features.run.identity
+        return found
 
     @cached_property
     def _scale(self) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """A finished ranking opened for reading: scores, measures and catalog joined by `object_id`, and reconstructions."""
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+log = logging.getLogger(__name__)
 FIRST_SHOWN = ("score_joint", "score_anom_conditional")  # the first of these that there is; METHOD.md sect. 8
 NOT_NUMBERS = ("image", "flux", "latent", "source")
 PLACES, GROUPS = ("map_x", "map_y"), ("cluster",)  # columns of maps and of clusters that carry their name
@@ -93,13 +95,22 @@ class Ranking:
             return None
         if run.config.get("ranking", self.home.name) != self.home.name:
             return None
+        for place, identity in run.reads.items():
+            source = read_run(self.folder / place)
+            if source is not None and source.identity != identity:
+                where = home.relative_to(self.folder)
+                log.warning(
+                    "%s is stale, as %s was made anew since, and is left out; %s it again", where, place, run.stage
+                )
+                return None
         table = Table(home / "table.lance")
         named = {"map": PLACES, "cluster": GROUPS}.get(run.stage, ())
         names = {f"{each}_{home.name}": each for each in named}
         if run.stage == "cluster":
             names[HINT] = HINT
         if run.stage == "learn":
-            names = {each if home.name == "main" else f"{each}_{home.name}": each for each in INTEREST}
+            # A hyphen: with an underscore, one of name "std" would be another's deviation.
+            names = {each if home.name == "main" else f"{each}-{home.name}": each for each in INTEREST}
         if run.stage in ("relate", "join"):
             names = {each: each for each in table.schema.names}
         return _Joined(table, names, is_complete=False)

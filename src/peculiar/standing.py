@@ -22,6 +22,7 @@ CHARACTERIZE = {
     "clusters": "cluster",
     "portraits": "portray",
     "recovery": "recover",
+    "experts": "simulate-expert",
 }
 # The networks that a stage reads, by their names in its inputs and in its config.
 NETWORKS = {

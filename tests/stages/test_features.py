@@ -146,7 +146,7 @@ def test_vectors_of_two_networks_never_stand_in_one_set(copy, encoded):
     folder = copy(encoded)
     make(folder)
     train_autoencoder(folder, TrainAutoencoderConfig(**(SMALL | {"n_steps": 6})))
-    with pytest.raises(ValueError, match=r"was made by .*, and they are now .*--replace"):
+    with pytest.raises(ValueError, match=r"was made by another network than is there now; .*--replace"):
         make(folder)
     assert make(folder, replace=True).outputs["n_objects"] == 64
     early = make(folder, "early", checkpoint=2)

@@ -77,7 +77,7 @@ def test_later_objects_meet_the_same_references(joined, tmp_path, made, inputs):
     assert atlas.ranking().rows(inputs.object_id)["score_joint"].equals(before)
 
 
-def test_what_is_joined_must_be_there_and_the_same(joined, ranked, tmp_path):
+def test_what_is_joined_must_be_there_and_the_same(joined, ranked, tmp_path, caplog):
     with pytest.raises(
         FileNotFoundError, match='rankings/neighbors-self-supervised is not complete; run "peculiar neig'
     ):
@@ -85,6 +85,25 @@ def test_what_is_joined_must_be_there_and_the_same(joined, ranked, tmp_path):
     folder = shutil.copytree(joined, tmp_path / "atlas")
     Atlas(folder).relate("neighbors/self-supervised", replace=True)
     assert {each.folder: each.state for each in Atlas(folder).status()}["rankings/joint"] == "stale"
+    assert Atlas(folder).ranking().first_shown == "score_anom_conditional"  # a stale order is not shown
+    assert "rankings/joint is stale" in caplog.text
     with pytest.raises(ValueError, match="was made anew since; join again with --replace"):
         Atlas(folder).join()
     Atlas(folder).join(replace=True)
+
+
+def test_objects_that_are_not_scored_yet_wait(joined, tmp_path, made):
+    folder = shutil.copytree(joined, tmp_path / "atlas")
+    atlas = Atlas(folder)
+    made.write(tmp_path / "more", made.images(5, seed=9), [f"new{each}.png" for each in range(5)])
+    atlas.ingest(tmp_path / "more")
+    atlas.make_features("self-supervised")
+    atlas.measure_neighbors()
+    assert atlas.relate("neighbors/self-supervised").outputs["n_objects"] == 64
+    atlas.join()
+    states = {each.folder: each.state for each in atlas.status()}
+    assert states["rankings/neighbors-self-supervised"] == "behind"
+    assert atlas.ranking().first_shown == "score_joint"
+    for work in (atlas.score, atlas.rank, lambda: atlas.relate("neighbors/self-supervised")):
+        work()
+    assert atlas.join().outputs["n_objects"] == 69

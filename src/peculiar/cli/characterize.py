@@ -163,7 +163,7 @@ def _say_learnt(atlas: "Atlas", run: Any) -> None:
     console().print(
         f"still to be found, by the random part: {left['mean']:,.0f} (95 %: {left['low']:,.0f} to {left['high']:,.0f})"
     )
-    console().print(f"next to look at, in {atlas.folder / 'interest'}/*/next.json:")
+    console().print("next to look at:")
     for object_id in run.outputs["next"]:
         console(is_error=False).print(object_id)
 
@@ -172,10 +172,13 @@ def _say_learnt(atlas: "Atlas", run: Any) -> None:
 def simulate_expert(
     atlas: AtlasArgument,
     truth: Annotated[Path, typer.Argument(help="table of object_id and what it is, as simulate writes it")],
+    name: Annotated[str, typer.Option(help="name of the result's folder")] = "main",
     **given: Any,
 ) -> None:
     """Let a made expert label by the truth, batch after batch: how many are found, against orders without labels."""
-    run = open_atlas(atlas).simulate_expert(truth, **{key: each for key, each in given.items() if each is not None})
+    run = open_atlas(atlas).simulate_expert(
+        truth, name=name, **{key: each for key, each in given.items() if each is not None}
+    )
     title = f"{run.outputs['n_interesting']} of interest among {run.outputs['n_objects']:,}; found among the first"
     print_rows(["order", *run.outputs["looked_at"]], run.outputs["found"], title)
     console().print(f"figure: {atlas / run.outputs['figure']}")
@@ -217,7 +220,8 @@ add_command(
 def similar(
     atlas: AtlasArgument,
     objects: Annotated[
-        list[str] | None, typer.Argument(metavar="OBJECT...", help="object_id or source; several: a group")
+        list[str] | None,
+        typer.Argument(metavar="OBJECT...", help="object_id or source, negative after --; several: a group"),
     ] = None,
     image: Annotated[
         Path | None, typer.Option(help="instead: a file, or a folder, of images from outside the survey")

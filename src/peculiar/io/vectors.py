@@ -1,5 +1,6 @@
 """Tables of vectors by id that other programs made: Parquet, CSV, FITS, NumPy."""
 
+import logging
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from astropy.io import fits
 from peculiar.io.catalogs import ID_NAMES
 from peculiar.io.ids import exact_ids, find_column
 
+log = logging.getLogger(__name__)
 SUFFIXES = (".parquet", ".csv", ".npz", ".fits", ".fit")
 POSITIONS = ("ra", "dec")  # numbers that are no features
 ROWS_AT_ONCE = 8_192
@@ -152,6 +154,9 @@ def _vector_columns(schema: pa.Schema, path: Path, id_name: str, asked: tuple[st
     if not asked:
         numbers = [name for name in numbers if name.lower() not in POSITIONS]
     names = lists or numbers
+    left_out = [each.name for each in considered if each.name not in (*names, *POSITIONS)]
+    if left_out:
+        log.warning("%s: columns %s are left out of the vectors; name others by --columns", path, ", ".join(left_out))
     if len(lists) > 1 or not names or (asked and len(names) != len(asked)):
         raise ValueError(
             f"{path} must have one column of lists, or columns of numbers besides the ids; of those considered are "

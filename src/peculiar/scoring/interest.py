@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 MAX_EXACT = 2_000  # labels that are all kept; of more, so many stand for all
+BASE_RATE = 0.05  # interest of an object that is like none that was labelled: those were chosen, and are no sample
 LEAST_NOISE = 1e-3  # variance of a label: even one expert is not of one mind
 N_TUNED = 500  # labels that amplitudes, lengths and noise are found on
 JITTER = 1e-8  # of the largest variance: keeps a matrix of alike objects from being singular
@@ -117,8 +118,7 @@ class InterestModel:
         features, scores, grades = (np.asarray(each, np.float64) for each in (features, scores, grades))
         weight = np.ones(len(grades)) if weight is None else np.asarray(weight, np.float64)
         _refuse_unfit(features, scores, grades, weight)
-        # Half an object of grade 1/2 on either side: one label does not decide on all others.
-        level = float((weight @ grades + 0.5) / (weight.sum() + 1))
+        level = BASE_RATE
         kernel, noise = _tuned(features, scores, grades - level, weight, seed)
         left = grades - level
         if len(grades) <= MAX_EXACT:

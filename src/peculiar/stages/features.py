@@ -112,8 +112,10 @@ def _refuse_another_source(home: Path, digests: dict[str, str], reads: dict[str,
     pinned = {which: before.inputs[which] for which in digests if which in before.inputs}
     now = {which: digests[which] for which in pinned}
     if pinned != now or any(before.reads.get(place, identity) != identity for place, identity in reads.items()):
+        changed = [which for which in pinned if pinned[which] != now[which]]
+        changed += [place for place, identity in reads.items() if before.reads.get(place, identity) != identity]
         raise ValueError(
-            f"{home} was made by {pinned} and {before.reads}, and they are now {now} and {reads}; "
+            f"{home} was made by another {', '.join(changed)} than is there now; "
             "make features under another --name, or with --replace"
         )
 

@@ -1,6 +1,7 @@
 """Join scores that see different things into one order, score_joint. METHOD.md sect. 8."""
 
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+log = logging.getLogger(__name__)
 AT_ONCE = 8_192
 
 
@@ -40,7 +42,7 @@ def join(folder: Path, config: JoinConfig, *, name: str = "joint", replace: bool
     score_joint is the sum of -ln p over the conditional score_anom, the neighbor distance and its conditional form,
     where p is the part of the reference above an object (Fisher 1932): an object is far up if one of them finds it
     very odd, or several find it rather odd. The distributions that p is taken from are frozen in `joined.json`.
-    Objects that lack one of the three are left out and counted.
+    Objects that lack one of the three wait.
 
     Raises
     ------
@@ -79,8 +81,10 @@ def join(folder: Path, config: JoinConfig, *, name: str = "joint", replace: bool
             yield object_id[rows], {"score_joint": joint[rows]}, _covariates(ranking, object_id[rows])
 
     compare(home, reference, batches, len(object_id), raw=("score_joint",), metadata={}, track=track)
-    n_missing = len(ranking) - len(object_id)
-    return finish(home, run, reference=reference.digest, n_objects=len(table), n_missing=n_missing)
+    n_without = len(ranking) - len(object_id)
+    if n_without:
+        log.warning("%d ranked objects have no neighbor distance yet and wait", n_without)
+    return finish(home, run, reference=reference.digest, n_objects=len(table))
 
 
 def _names(config: JoinConfig) -> tuple[str, ...]:

@@ -4,14 +4,15 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from dataclasses import replace as replaced
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
 from peculiar.checkpoint import file_digest
-from peculiar.learning import Evidence, Model, Predictor, learn
-from peculiar.run import Run, Track, begin, finish, home_of, quiet, save_figure, write_json
+from peculiar.learning import BORING, Evidence, Model, Predictor, classes_of, ids_of, learn, liked
+from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run, save_figure, write_json
 from peculiar.survey import Table, first_few, hashed
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 INTERESTING = 0.5  # a grade above is one that was found
-BORING = ("normal", "nominal", "artefact", "no", "0", "false")  # classes that are of no interest unless told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,9 @@ class LearnConfig:
     features: Annotated[str, "feature set that objects are alike in"] = "self-supervised"
     ranking: Annotated[str, "ranking whose scores are looked at beside"] = "main"
     like: Annotated[tuple[str, ...], "classes that are of interest; empty: all that are not unlike"] = ()
-    unlike: Annotated[tuple[str, ...], "classes that are of none"] = BORING
+    unlike: Annotated[
+        tuple[str, ...], f"classes that are of none, where like is empty; empty: {', '.join(BORING)}"
+    ] = ()
     model: Annotated[Model, "what learns"] = "gaussian-process"
     acquisition: Annotated[
         Literal["upper-bound", "expected-improvement", "uncertainty", "disagreement"], "what is asked for next"
@@ -80,13 +82,14 @@ def learn_interest(
     from peculiar.scoring import interest as science
 
     evidence = Evidence(folder, config.features, config.ranking)
-    labels = _read(config, evidence.features.table.object_ids())
+    labels = _of_use(_read(config, evidence.features.table.object_ids()), evidence)
     home = home_of(folder, "interest", name)
-    reads = {
-        f"features/{config.features}": evidence.features.run.identity,
-        f"rankings/{config.ranking}": evidence.ranking.run.identity,
-    }
-    inputs = {"labels": file_digest(config.labels), "n_labelled": len(labels.object_id)}
+    before = read_run(home)
+    if before is not None and before.inputs.get("scores", evidence.score_names) != evidence.score_names:
+        log.warning("scores looked at were %s, and are now %s", before.inputs["scores"], evidence.score_names)
+    asked = _asked(home)
+    reads = evidence.reads
+    inputs = {"labels": file_digest(config.labels), "n_labelled": len(labels.object_id), "scores": evidence.score_names}
     run = begin(home, "learn", config, inputs=inputs, reads=reads, replace=replace)
     vectors, scores = evidence.vectors_of(labels.object_id), evidence.scores_of(labels.object_id)
     with track("learning", None):
@@ -95,7 +98,7 @@ def learn_interest(
     table = Table(home / "table.lance")
     with track("predicting", len(evidence.features)) as advance:
         table.overwrite(_rows(evidence, model, labels, best, config, advance, science.acquisition))
-    asked = _ask(home, table, labels, config)
+    asked = _ask(home, asked, table, labels, config)
     progress = _progress(labels, asked, len(evidence.features))
     write_json(home / "progress.json", progress)
     _draw(home, progress)
@@ -108,29 +111,35 @@ def learn_interest(
         n_found=n_found,
         n_unknown=labels.n_unknown,
         still_to_find=progress["still_to_find"],
-        next=[each["object_id"] for each in asked if each["round"] == asked[-1]["round"]],
+        next=[each["object_id"] for each in asked if each["is_next"]],
     )
 
 
 def _read(config: LearnConfig, known: np.ndarray) -> _Labels:
     """Labels of objects that have features; several of one object are brought together."""
-    from peculiar.io.catalogs import ID_NAMES
-    from peculiar.io.ids import exact_ids, find_column
     from peculiar.io.tables import read_table
     from peculiar.scoring.agreement import agree
 
     table = read_table(config.labels, text_columns=("label", "expert"))
-    id_name = find_column(table.column_names, ID_NAMES)
-    if id_name is None:
-        raise ValueError(f"{config.labels} has no column object_id; it has {', '.join(table.column_names)}")
-    object_id = exact_ids(table[id_name], id_name).to_numpy(zero_copy_only=False).astype(np.int64)
-    if not len(object_id):
-        raise ValueError(f"{config.labels} holds no label; label some objects first, {', '.join(table.column_names)}")
+    if len({each.lower() for each in table.column_names}) < len(table.column_names):
+        raise ValueError(f"{config.labels} has two columns of one name: {', '.join(table.column_names)}; rename one")
+    if not table.num_rows:
+        raise ValueError(f"{config.labels} holds no label; label some objects first")
+    object_id, has_id = ids_of(table, config.labels)
     grades = _grades(table, config)
-    is_known = np.isin(object_id, known) & np.isfinite(grades)
-    n_unknown = int((~np.isin(object_id, known)).sum())
-    if n_unknown:
-        log.warning("%d labels are of objects without features, %s", n_unknown, first_few(object_id[~is_known]))
+    is_said = has_id & np.isfinite(grades)
+    if not is_said.any():
+        raise ValueError(f"{config.labels} says nothing of any object: its ids, labels or grades are empty")
+    is_alien = is_said & ~np.isin(object_id, known)
+    if is_alien.any() or not is_said.all():
+        log.warning(
+            "of %d labels %d are without id or content, and %d of objects without features%s",
+            len(grades),
+            int((~is_said).sum()),
+            int(is_alien.sum()),
+            f": {first_few(object_id[is_alien])}" if is_alien.any() else "",
+        )
+    is_known = is_said & ~is_alien
     if not is_known.any():
         raise ValueError(f"no label in {config.labels} is of an object of features/{config.features}; check its ids")
     object_id, grades = object_id[is_known], grades[is_known]
@@ -154,36 +163,63 @@ def _read(config: LearnConfig, known: np.ndarray) -> _Labels:
         agreed.n_votes.astype(np.float64),
         agreed.disagreement,
         said,
-        n_unknown,
+        int((~is_known).sum()),
+    )
+
+
+def _of_use(labels: _Labels, evidence: Evidence) -> _Labels:
+    """Those of objects whose features are numbers; nothing can be learnt from the others."""
+    is_usable = np.isfinite(evidence.vectors_of(labels.object_id)).all(axis=1)
+    if is_usable.all():
+        return labels
+    log.warning("nothing is learnt from %s, whose features are NaN", first_few(labels.object_id[~is_usable]))
+    if not is_usable.any():
+        raise ValueError(f"no labelled object has features/{evidence.features.name} that are numbers; label others")
+    return replaced(
+        labels,
+        **{each: getattr(labels, each)[is_usable] for each in ("object_id", "grade", "n_votes", "disagreement")},
+        n_unknown=labels.n_unknown + int((~is_usable).sum()),
     )
 
 
 def _grades(table: "pa.Table", config: LearnConfig) -> np.ndarray:
     """Grades from 0 to 1 of the rows; NaN where nothing was said."""
-    if "grade" in table.column_names:
-        grades: np.ndarray = table["grade"].to_numpy(zero_copy_only=False).astype(np.float64)
+    import pyarrow as pa
+
+    from peculiar.io.ids import find_column
+
+    graded, labelled = (find_column(table.column_names, [each]) for each in ("grade", "label"))
+    if (graded is None) == (labelled is None):
+        which = "neither label nor grade" if graded is None else "both label and grade; leave one of them"
+        raise ValueError(f"{config.labels} has {which}; it has {', '.join(table.column_names)}")
+    if graded is not None:
+        kind = table[graded].type
+        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)):
+            raise ValueError(
+                f"grades in {config.labels} must be numbers from 0 to 1, got {kind}; name classes as label"
+            )
+        grades: np.ndarray = table[graded].to_numpy(zero_copy_only=False).astype(np.float64)
         if np.nanmin(grades, initial=0) < 0 or np.nanmax(grades, initial=0) > 1:
             raise ValueError(
                 f"grades must be from 0 to 1, got {np.nanmin(grades):g} to {np.nanmax(grades):g} in {config.labels}; "
                 "divide them by the largest that can be given"
             )
         return grades
-    if "label" not in table.column_names:
-        raise ValueError(f"{config.labels} has neither label nor grade; it has {', '.join(table.column_names)}")
-    said = [None if each is None else str(each) for each in table["label"].to_pylist()]
-    classes = sorted({each for each in said if each is not None})
-    absent = [each for each in config.like if each not in classes]
-    if absent:
-        raise ValueError(f"like names {', '.join(absent)}, and the labels are {', '.join(classes)}")
-    liked = set(config.like) or {each for each in classes if each.lower() not in config.unlike}
-    log.info("of interest: %s; of none: %s", ", ".join(sorted(liked)), ", ".join(sorted(set(classes) - liked)))
-    return np.array([np.nan if each is None else float(each in liked) for each in said])
+    said = classes_of(table[labelled])
+    classes = set(said) - {""}
+    wanted = liked(classes, config.like, config.unlike, config.labels)
+    log.info("of interest: %s; of none: %s", ", ".join(sorted(wanted)), ", ".join(sorted(classes - wanted)))
+    return np.array([float(each in wanted) if each else np.nan for each in said])
 
 
 def _experts(table: "pa.Table", is_known: np.ndarray) -> tuple[list[str], np.ndarray]:
-    if "expert" not in table.column_names:
+    """Names, and the number of each row's; those who gave none are one."""
+    from peculiar.io.ids import find_column
+
+    name = find_column(table.column_names, ["expert"])
+    if name is None:
         return ["all"], np.zeros(int(is_known.sum()), np.int64)
-    said = np.array([str(each) for each in table["expert"].to_pylist()])[is_known]
+    said = np.array([each or "unnamed" for each in classes_of(table[name])])[is_known]
     names, number = np.unique(said, return_inverse=True)
     return names.tolist(), number.astype(np.int64)
 
@@ -215,26 +251,42 @@ def _rows(
         advance(len(object_id))
 
 
-def _ask(home: Path, table: Table, labels: _Labels, config: LearnConfig) -> list[dict[str, Any]]:
-    """All that was asked for so far, the newest last: objects of the largest gain, and a random part."""
+def _asked(home: Path) -> list[dict[str, Any]]:
+    """All that was asked for before, also by what is to be replaced: a random draw must not be forgotten."""
     path = home / "next.json"
-    asked: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    # What was asked for and is not labelled yet is asked for no more, unless it is chosen again.
-    done = set(labels.object_id.tolist())
-    asked = [each for each in asked if int(each["object_id"]) in done]
-    round_number = 1 + max((each["round"] for each in asked), default=0)
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+
+
+def _ask(
+    home: Path, before: list[dict[str, Any]], table: Table, labels: _Labels, config: LearnConfig
+) -> list[dict[str, Any]]:
+    """What is to be looked at next, after all that was: objects of the largest gain, and a random part.
+
+    What was drawn at random is asked for until it is labelled, or the rate would be that of what was easy to label.
+    """
     object_id, gain = table.object_ids(), table.column("acquisition")
-    is_open = ~np.isin(object_id, labels.object_id)
+    is_labelled, is_usable = np.isin(object_id, labels.object_id), np.isfinite(table.column("interest"))
+    done = set(labels.object_id.tolist())
+    control = [each for each in before if each["why"] == "control"]
+    learned = [each for each in before if each["why"] == "learned" and int(each["object_id"]) in done]
+    waiting = [int(each["object_id"]) for each in control if int(each["object_id"]) not in done]
     n_control = round(config.control * config.n_next)
+    drawn = np.array(waiting[:n_control], np.int64)
+    is_open = is_usable & ~is_labelled & ~np.isin(object_id, [int(each["object_id"]) for each in control])
+    others = object_id[is_open]
+    drawn = np.append(drawn, others[np.argsort(hashed(others, config.seed), kind="stable")[: n_control - len(drawn)]])
     if config.acquisition == "disagreement":
-        is_open |= gain > 0
-    by_gain = object_id[np.argsort(-np.where(is_open, np.nan_to_num(gain, nan=-np.inf), -np.inf), kind="stable")]
-    chosen = by_gain[: min(config.n_next - n_control, int(is_open.sum()))]
-    others = object_id[is_open & ~np.isin(object_id, chosen)]
-    drawn = others[np.argsort(hashed(others, config.seed + round_number), kind="stable")[:n_control]]
-    for why, some in (("learned", chosen), ("control", drawn)):
-        asked += [{"object_id": str(each), "why": why, "round": round_number} for each in some]
-    write_json(path, asked)
+        is_asked = is_labelled & (gain > 0)
+    else:
+        is_asked = is_open & ~np.isin(object_id, drawn)
+    by_gain = np.argsort(-np.where(is_asked, gain, -np.inf), kind="stable")
+    chosen = object_id[by_gain[: min(config.n_next - len(drawn), int(is_asked.sum()))]]
+    ready = set(chosen.tolist()) | set(drawn.tolist())
+    kept = {each["object_id"]: each["why"] for each in (*learned, *control)}
+    kept = {str(each): "learned" for each in chosen} | {str(each): "control" for each in drawn} | kept
+    asked = [{"object_id": each, "why": why, "is_next": int(each) in ready} for each, why in kept.items()]
+    asked.sort(key=lambda each: each["is_next"])  # the next stand last, the gainful before the random
+    write_json(home / "next.json", asked)
     return asked
 
 

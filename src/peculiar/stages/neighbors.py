@@ -81,9 +81,13 @@ def _freeze(features: FeatureSet, config: NeighborsConfig, home: Path, track: Tr
     with track("freezing the reference", None):
         object_id = np.sort(features.table.sample(config.n_reference, seed=config.seed))
         vectors = features.take(object_id)
-        is_usable = np.isfinite(vectors).all(axis=1)
-        scale = Scale.of([vectors])
-        columns = {"object_id": object_id[is_usable], "vector": scale.standardized(vectors[is_usable])}
+        with np.errstate(over="ignore", invalid="ignore"):  # numbers near the end of float32: no vector of use
+            scale = Scale.of([vectors])
+            standardized = scale.standardized(vectors)
+        is_usable = np.isfinite(standardized).all(axis=1)
+        if not is_usable.any():
+            raise ValueError(f"no vector of features/{features.name} can be standardized; their numbers are too large")
+        columns = {"object_id": object_id[is_usable], "vector": standardized[is_usable]}
         columns |= {"mean": scale.mean, "deviation": scale.deviation}
         save_tensors(home / "reference.safetensors", {key: torch.from_numpy(each) for key, each in columns.items()})
 

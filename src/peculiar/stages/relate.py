@@ -1,9 +1,12 @@
 """Say what the scores of other tables mean beside the others': forests, autoencoders, neighbors. METHOD.md sect. 8."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
 
 from peculiar.reference import (
     compare,
@@ -17,8 +20,9 @@ from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run, re
 from peculiar.survey import Survey, Table
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
+
+log = logging.getLogger(__name__)
 
 
 RELATED = ("features", "forests", "neighbors")  # folders whose tables can hold scores
@@ -67,21 +71,30 @@ def relate(folder: Path, config: RelateConfig, *, name: str, replace: bool = Fal
         raise FileNotFoundError(f'scores/{config.scores} is not complete in {folder}; run "peculiar score" first')
     measures = Table(folder / "scores" / config.scores / "table.lance")
     message = f"{config.of} was made anew since {home} was; relate it again with --replace, or another --name"
+    scored_ids = np.sort(measures.object_ids())
+    if not np.isin(table.object_ids(), scored_ids).any():
+        raise ValueError(f'no object of {config.of} is in scores/{config.scores}; run "peculiar score" first')
     reads = {config.of: made.identity}
     refuse_made_anew(home, reads, message, replace=replace)
     run = begin(home, "relate", config, inputs={config.of: table.version}, reads=reads, replace=replace)
     if not (home / "reference.json").exists():
         with track("freezing the reference", None):
-            _freeze(table, measures, survey, config, named, home)
+            _freeze(table, scored_ids, measures, survey, config, named, home)
     reference = read_reference(home)
+
+    import pyarrow as pa
 
     def batches(done: Table) -> "Iterator[tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]]":
         for batch in table.scan(["object_id", *named], batch_size=8_192, but_not=done):
+            batch = batch.filter(pa.array(np.isin(batch["object_id"].to_numpy(), scored_ids)))
             covariates = covariates_of(_measures(measures, batch), survey, config.condition_on)
             yield batch["object_id"].to_numpy(), _scores_of(batch, named), covariates
 
     compare(home, reference, batches, len(table), raw=tuple(named.values()), metadata={}, track=track)
-    return finish(home, run, reference=reference.digest, n_objects=len(table))
+    n_objects = len(Table(home / "table.lance"))
+    if n_objects < len(table):
+        log.warning("%d objects of %s are not scored yet and wait", len(table) - n_objects, config.of)
+    return finish(home, run, reference=reference.digest, n_objects=n_objects)
 
 
 def _named(table: Table, of: str, name: str) -> dict[str, str]:
@@ -106,8 +119,6 @@ def _refuse_taken(folder: Path, name: str, named: dict[str, str]) -> None:
 
 
 def _scores_of(rows: "pa.RecordBatch | pa.Table", named: dict[str, str]) -> "dict[str, np.ndarray]":
-    import numpy as np
-
     return {ours: rows[theirs].to_numpy().astype(np.float64) for theirs, ours in named.items()}
 
 
@@ -118,12 +129,20 @@ def _measures(measures: Table, rows: "pa.RecordBatch | pa.Table") -> "pa.Table":
 
 
 def _freeze(
-    table: Table, measures: Table, survey: Survey, config: RelateConfig, named: dict[str, str], home: Path
+    table: Table,
+    scored_ids: np.ndarray,
+    measures: Table,
+    survey: Survey,
+    config: RelateConfig,
+    named: dict[str, str],
+    home: Path,
 ) -> None:
     from peculiar.scoring.conditional import N_REFERENCE
 
-    sample = table.take(table.sample(N_REFERENCE, seed=config.seed), ["object_id", *named])
-    everything = {ours: table.column(theirs) for theirs, ours in named.items()}
+    is_scored = np.isin(table.object_ids(), scored_ids)
+    drawn = table.sample(len(table), seed=config.seed)
+    sample = table.take(drawn[np.isin(drawn, scored_ids)][:N_REFERENCE], ["object_id", *named])
+    everything = {ours: table.column(theirs)[is_scored] for theirs, ours in named.items()}
     freeze(
         home,
         everything,

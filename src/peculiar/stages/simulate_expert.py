@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 
-from peculiar.learning import Evidence, Model, learn
+from peculiar.learning import Evidence, Model, classes_of, ids_of, learn, liked
 from peculiar.run import Run, Track, begin, finish, home_of, quiet, save_figure, write_json
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class SimulateExpertConfig:
 
     truth: Annotated[Path, "table of object_id and what it is, as simulate writes it"]
     column: Annotated[str, "its column of classes or kinds; empty where an object is nothing special"] = "planted_kind"
-    like: Annotated[tuple[str, ...], "values of the column that are of interest; empty: all but none"] = ()
+    like: Annotated[tuple[str, ...], "values of it that are of interest; empty: all but normal and the like"] = ()
     features: Annotated[str, "feature set that objects are alike in"] = "self-supervised"
     ranking: Annotated[str, "ranking whose scores are looked at beside"] = "main"
     by: Annotated[str, "order of the first batch, and the one to be compared with; empty: the first shown"] = ""
@@ -66,8 +66,7 @@ def simulate_expert(
     object_id = np.intersect1d(ranking.object_ids, evidence.features.table.object_ids())
     is_interesting = _truth(read_table(config.truth), object_id, config)
     home = home_of(folder, "experts", name)
-    reads = {f"features/{config.features}": evidence.features.run.identity}
-    run = begin(home, "simulate-expert", config, inputs={}, reads=reads, replace=replace)
+    run = begin(home, "simulate-expert", config, inputs={}, reads=evidence.reads, replace=replace)
     place = np.argsort(ranking.object_ids)
     values = ranking.column(order_name)[place][np.searchsorted(ranking.object_ids[place], object_id)]
     values = np.nan_to_num(values, nan=-np.inf)
@@ -99,22 +98,16 @@ def simulate_expert(
 
 
 def _truth(table: "pa.Table", object_id: np.ndarray, config: SimulateExpertConfig) -> np.ndarray:
-    from peculiar.io.catalogs import ID_NAMES
-    from peculiar.io.ids import exact_ids, find_column
-
-    id_name = find_column(table.column_names, ID_NAMES)
-    if id_name is None or config.column not in table.column_names:
-        raise ValueError(
-            f"{config.truth} needs columns object_id and {config.column}; it has {', '.join(table.column_names)}"
-        )
-    ids = exact_ids(table[id_name], id_name).to_numpy(zero_copy_only=False).astype(np.int64)
-    said = np.array([str(each or "") for each in table[config.column].to_pylist()])
-    if not np.isin(object_id, ids).any():
+    if config.column not in table.column_names:
+        raise ValueError(f"{config.truth} has no column {config.column}; it has {', '.join(table.column_names)}")
+    ids, has_id = ids_of(table, config.truth)
+    said = np.array(classes_of(table[config.column]))
+    if not np.isin(object_id, ids[has_id]).any():
         raise ValueError(f"{config.truth} says nothing of the objects of this atlas; give its own truth")
-    is_interesting = np.isin(object_id, ids[np.isin(said, config.like) if config.like else said != ""])
+    wanted = liked(set(said.tolist()) - {""}, config.like, (), config.truth)
+    is_interesting = np.isin(object_id, ids[has_id & np.isin(said, sorted(wanted))])
     if not is_interesting.any():
-        wanted, there = " or ".join(config.like) or "any value", ", ".join(sorted(set(said)))
-        raise ValueError(f"none of the objects has {config.column} {wanted}; there are {there}")
+        raise ValueError(f"no object of this atlas has a {config.column} of interest in {config.truth}")
     return is_interesting
 
 
