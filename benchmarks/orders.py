@@ -33,12 +33,12 @@ def orders(atlas: Atlas) -> dict[str, np.ndarray]:
     part = {key: (rankdata(values) - 0.5) / len(values) for key, values in found.items()}
 
     def fisher(keys: str) -> np.ndarray:
-        values = np.stack([found[key] for key in keys], axis=1)
+        values = np.stack([found[key] for key in keys.split("+")], axis=1)
         return joint([Distribution.of(each) for each in values.T], values)
 
-    for keys in ("an", "ac", "anc", "gnc"):
-        found[f"sum of ranks {keys}"] = sum(part[key] for key in keys)
-        found[f"sum of normal deviations {keys}"] = sum(norm.ppf(part[key]) for key in keys)
+    for keys in ("a+n", "a+c", "a+n+c", "g+n+c"):
+        found[f"sum of ranks {keys}"] = sum(part[key] for key in keys.split("+"))
+        found[f"sum of normal deviations {keys}"] = sum(norm.ppf(part[key]) for key in keys.split("+"))
         found[f"Fisher {keys}"] = fisher(keys)
     return found
 

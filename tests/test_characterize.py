@@ -99,14 +99,19 @@ def test_one_command_does_all_and_does_nothing_twice(ranked, tmp_path):
         atlas.make_map(name, method="pca")  # umap alone compiles for ten seconds
     assert "portraits.html" in peculiar("characterize", folder)
     home = folder / "portraits" / "main"
-    stems = ("anomalies", "nominals", "maps", "maps-dark", "boxes", "map-images", "decoded-residual", "decoded-image")
+    stems = ("anomalies", "nominals", "maps", "boxes", "map-images", "decoded-residual", "decoded-image")
     for stem in (*stems, "scores"):
-        for suffix in ("png", "pdf"):
-            assert (home / f"{stem}.{suffix}").stat().st_size > 5_000, stem
+        for suffix in (".png", ".pdf", "-dark.png", "-dark.pdf"):
+            assert (home / f"{stem}{suffix}").stat().st_size > 5_000, stem
     assert "hint" in (folder / "clusters" / "maps-residual" / "clusters.html").read_text()
     page = (home / "portraits.html").read_text()
     assert all(f'src="{stem}.png"' in page for stem in stems)
     made = {path: path.stat().st_mtime_ns for path in folder.glob("*/*/*.safetensors")}
+    ids = atlas.ranking().object_ids
+    (tmp_path / "labels.csv").write_text("object_id,label\n" + "".join(f"{each},ring\n" for each in ids[:3]))
+    peculiar("portray", folder, "--labels", tmp_path / "labels.csv")
+    assert (home / "labels.png").stat().st_size > 5_000
+    assert 'src="labels.png"' in (home / "portraits.html").read_text()
     peculiar("characterize", folder)
     assert made == {path: path.stat().st_mtime_ns for path in folder.glob("*/*/*.safetensors")}
 

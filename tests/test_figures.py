@@ -314,3 +314,30 @@ def test_real_images_are_dark_thumbnails_on_white():
     rows = slice(int((1 - axes.y1) * height) + 3, int((1 - axes.y0) * height) - 3)
     columns = slice(int(axes.x0 * width) + 3, int(axes.x1 * width) - 3)
     np.testing.assert_allclose(picture[rows, columns].mean((0, 1)), stored[0].mean((0, 1)), atol=6)
+
+
+def test_the_dark_form_has_light_ink_on_dark_ground_and_keeps_what_carries_a_meaning():
+    from matplotlib import colormaps
+    from matplotlib.colors import to_rgba
+    from matplotlib.patheffects import withStroke
+
+    from peculiar.figures.style import BLUE, INK, NIGHT, STARLIGHT, darkened, plot_figure, quiet_axes
+
+    figure = plot_figure(4, 3)
+    axes = figure.subplots()
+    quiet_axes(axes, title="title", x="x", y="y")
+    (line,) = axes.plot([0, 1], [0, 1], color=BLUE, label="line")
+    points = axes.scatter([0, 1], [1, 0], c=[0.0, 1.0], cmap="viridis_r")
+    figure.colorbar(points, ax=axes)
+    note = axes.text(0.5, 0.5, "A", color=INK, path_effects=[withStroke(linewidth=2, foreground="white")])
+    white = axes.text(0.2, 0.5, "B", color="white")
+    axes.legend()
+    assert darkened(figure) is figure
+    assert to_rgba(figure.get_facecolor()) == to_rgba(axes.get_facecolor()) == to_rgba(NIGHT)
+    inks = [axes.title, axes.xaxis.label, note, *axes.get_xticklabels(), *axes.get_legend().get_texts()]
+    assert {to_rgba(each.get_color()) for each in inks} == {to_rgba(STARLIGHT)}
+    assert (line.get_color(), white.get_color()) == (to_rgba(BLUE), to_rgba("white"))
+    lowest = points.get_cmap()(0.0)
+    assert lowest == colormaps["viridis"](0.0)  # the darkest, nearest to the ground
+    darkened(figure)
+    assert points.get_cmap()(0.0) == lowest

@@ -369,7 +369,8 @@ class Atlas:
         """Draw maps, galleries, histograms and what autoencoders keep; one page in `portraits/<name>`."""
         from peculiar.stages.portray import PortrayConfig, portray
 
-        return portray(self.folder, PortrayConfig(**options), name=name, replace=True, track=self.track)
+        config = self._config(home_of(self.folder, "portraits", name), PortrayConfig(), options, replace=True)
+        return portray(self.folder, config, name=name, replace=True, track=self.track)
 
     def characterize(
         self,

@@ -16,11 +16,23 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from peculiar.figures.images import GAP, HEAD, MARGIN, as_color, place_block, write
-from peculiar.figures.style import CYCLE, FRAME, HEADING, INK, LABEL, QUIET, TICK, new_figure, plot_figure
+from peculiar.figures.style import (
+    CYCLE,
+    FRAME,
+    HEADING,
+    INK,
+    LABEL,
+    NIGHT,
+    NIGHT_GRAY,
+    QUIET,
+    STARLIGHT,
+    TICK,
+    new_figure,
+    plot_figure,
+)
 
 ROBUST = (1.0, 99.0)  # percentiles that the colors span: a few extreme objects would leave one color for all others
-GRAY, NIGHT_GRAY = "#b9b9b9", "#4a4f57"  # of a point without a value
-NIGHT, STARLIGHT = "#101216", "#e6e6e6"  # ground and ink of the dark form
+GRAY = "#b9b9b9"  # of a point without a value
 POINTS_INK = 20_000.0  # square points that all points take together, where they are many
 BOXES_DOWN = 3  # boxes under one another
 BAR: Final[Any] = {"pad": 0.02, "aspect": 36, "shrink": 0.9, "extend": "both", "extendfrac": 0.025}

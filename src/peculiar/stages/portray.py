@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from dataclasses import replace as replaced
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 COMPARED = ("pixels", "residual-pixels", "image", "residual")  # Storey-Fisher 2021, Fig. 6
 N_DECODED = 1_000  # objects that an autoencoder is judged on
 N_IN_BOX = 9
+MOST_LABELS, N_OF_LABEL = 8, 10  # labels in the figure, the commonest first, and objects of each
 JUDGED_BY = ("score_disc", "score_anom")  # what `map` tells the quality of a map by
 
 
@@ -32,6 +32,7 @@ class PortrayConfig:
     by: Annotated[str, "order of the galleries, and the images of the map; empty: the first shown"] = ""
     color: Annotated[str, "column that the maps are colored by; the paper's is score_disc"] = "score_disc"
     map: Annotated[str, "map that is looked into; empty: residual, or the first there is"] = ""
+    labels: Annotated[Path, "table of object_id and label, to show what people said on the map"] = Path()
     n_shown: Annotated[int, "objects in a gallery"] = 25
     seed: Annotated[int, "seed of the members that are shown of a box"] = 0
 
@@ -54,7 +55,7 @@ def portray(
 ) -> Run:
     """Fill `portraits/<name>`: figures of all complete maps, feature sets and scores, and `portraits.html`.
 
-    Figures are PNG and PDF. What the atlas does not have is not there: no map, no Fig. 6.
+    Figures are PNG and PDF, light and (NAME-dark) dark. What the atlas does not have is not there: no map, no Fig. 6.
 
     Raises
     ------
@@ -69,6 +70,7 @@ def portray(
     maps = {each: _read_map(folder, ranking, each) for each in _map_names(folder)}
     if config.map and config.map not in maps:
         raise KeyError(f"no map {config.map!r}; there are {', '.join(maps) or 'none'}")
+    said = _read_labels(config.labels, ranking) if config.labels != Path() else {}
     reads = {f"rankings/{config.ranking}": ranking.run.identity}
     run = begin(home, "portray", config, inputs={"tables": ranking.versions}, reads=reads, replace=replace)
     pictures: list[Picture] = []
@@ -77,17 +79,18 @@ def portray(
             _galleries(ranking, by, config),
             _compared_maps(maps, color, config),
             _one_map(ranking, maps, color, by, config),
+            _labelled(ranking, maps, said, config),
             _autoencoders(folder, ranking, config),
             _histograms(ranking),
         ):
             for stem, heading, draw in section:
-                pictures.append(_drawn(home, stem, heading, draw()))
+                pictures.append(_drawn(home, stem, heading, draw))
                 advance(1)
     page = _write_page(home, ranking, maps, pictures)
     return finish(home, run, page=page.relative_to(folder).as_posix(), n_figures=len(pictures))
 
 
-Drawing = tuple[str, str, "Callable[[], Figure]"]  # file name, heading, what draws it
+Drawing = tuple[str, str, "Callable[[bool], Figure]"]  # file name, heading, what draws it, perhaps dark already
 
 
 def _galleries(ranking: Ranking, by: "np.ndarray", config: PortrayConfig) -> "Iterator[Drawing]":
@@ -99,7 +102,7 @@ def _galleries(ranking: Ranking, by: "np.ndarray", config: PortrayConfig) -> "It
         captions = [f"{each}\n{value:.2f}" for each, value in zip(ids, by[rows], strict=True)]
         heading = f"The {len(ids)} {kind} anomalous by {config.by}"
 
-        def draw(ids: "np.ndarray" = ids, captions: list[str] = captions, heading: str = heading) -> "Figure":
+        def draw(_: bool, ids: "np.ndarray" = ids, captions: list[str] = captions, heading: str = heading) -> "Figure":
             return figure_gallery(ranking.survey.images(ids), captions, heading)
 
         yield stem, heading, draw
@@ -114,11 +117,11 @@ def _compared_maps(maps: dict[str, _Map], color: "np.ndarray", config: PortrayCo
     qualities = {each: value for each in there if (value := maps[each].quality.get(config.color)) is not None}
     heading = f"The same objects laid out by {', '.join(there)}"
     places = {each: maps[each].places for each in there}
-    for stem, is_dark in (("maps", False), ("maps-dark", True)):
-        draw = partial(
-            figure_maps_compared, places, color, name=config.color, qualities=qualities or None, is_dark=is_dark
-        )
-        yield stem, heading + " (dark)" * is_dark, draw
+
+    def draw(is_dark: bool) -> "Figure":
+        return figure_maps_compared(places, color, name=config.color, qualities=qualities or None, is_dark=is_dark)
+
+    yield "maps", heading, draw
 
 
 def _one_map(
@@ -129,7 +132,7 @@ def _one_map(
     from peculiar.figures.maps import choose_map_images, figure_map_boxes, figure_map_images
     from peculiar.maps.placing import find_boxes, is_in_box
 
-    name = config.map or ("residual" if "residual" in maps else next(iter(maps), ""))
+    name = _shown_map(maps, config)
     if not name:
         return
     places = maps[name].places
@@ -138,17 +141,66 @@ def _one_map(
     members = [np.flatnonzero(is_in_box(places, box)) for box in boxes]
     chosen = [random.permutation(each)[:N_IN_BOX] for each in members]
 
-    def with_boxes() -> "Figure":
+    def with_boxes(_: bool) -> "Figure":
         images = [ranking.survey.images(ranking.object_ids[each]) for each in chosen]
         return figure_map_boxes(places, boxes, images, values=color, name=config.color)
 
-    def with_images() -> "Figure":
+    def with_images(is_dark: bool) -> "Figure":
         rows = choose_map_images(places, by)
         images = ranking.survey.images(ranking.object_ids[rows])
-        return figure_map_images(places, rows, images, title=f"{name}: in each place the first by {config.by}")
+        title = f"{name}: in each place the first by {config.by}"
+        return figure_map_images(places, rows, images, title=title, is_dark=is_dark)
 
     yield "boxes", f"Places on the map {name}, and members of each", with_boxes
     yield "map-images", f"The map {name}, drawn with its images", with_images
+
+
+def _shown_map(maps: dict[str, _Map], config: PortrayConfig) -> str:
+    return config.map or ("residual" if "residual" in maps else next(iter(maps), ""))
+
+
+def _read_labels(path: Path, ranking: Ranking) -> dict[int, str]:
+    """What most votes say of each object that is ranked, by id; of equal ones the first in the alphabet."""
+    from collections import Counter, defaultdict
+
+    from peculiar.io.ids import find_column
+    from peculiar.io.tables import read_table
+    from peculiar.learning import classes_of, ids_of
+
+    table = read_table(path, text_columns=("label",))
+    column = find_column(table.column_names, ["label"])
+    if column is None:
+        raise ValueError(f"{path} has no column label; it has {', '.join(table.column_names)}")
+    ids, has_id = ids_of(table, path)
+    votes: dict[int, Counter[str]] = defaultdict(Counter)
+    known = set(ranking.object_ids.tolist())
+    for object_id, is_one, label in zip(ids.tolist(), has_id.tolist(), classes_of(table[column]), strict=True):
+        if is_one and label and object_id in known:
+            votes[object_id][label] += 1
+    if not votes:
+        raise ValueError(f"{path} has no label of a ranked object; check its ids")
+    return {object_id: max(sorted(said), key=said.__getitem__) for object_id, said in votes.items()}
+
+
+def _labelled(
+    ranking: Ranking, maps: dict[str, _Map], said: dict[int, str], config: PortrayConfig
+) -> "Iterator[Drawing]":
+    import numpy as np
+
+    from peculiar.figures.galleries import figure_labels
+
+    name = _shown_map(maps, config)
+    if not said or not name:
+        return
+    labels = [said.get(each, "") for each in ranking.object_ids.tolist()]
+    of_label = {label: np.array([each for each in said if said[each] == label]) for label in sorted(set(said.values()))}
+    commonest = sorted(of_label, key=lambda label: (-len(of_label[label]), label))[:MOST_LABELS]
+
+    def draw(_: bool) -> "Figure":
+        images = {label: ranking.survey.images(of_label[label][:N_OF_LABEL]) for label in commonest}
+        return figure_labels(maps[name].places, labels, images, map_name=f"the map {name}")
+
+    yield "labels", f"What people said, on the map {name}", draw
 
 
 def _autoencoders(folder: Path, ranking: Ranking, config: PortrayConfig) -> "Iterator[Drawing]":
@@ -162,7 +214,9 @@ def _autoencoders(folder: Path, ranking: Ranking, config: PortrayConfig) -> "Ite
         ids = features.table.sample(N_DECODED, seed=config.seed)
         is_residual = features.run.outputs["provenance"]["of"] == "residual"
 
-        def draw(ids: "np.ndarray" = ids, features: FeatureSet = features, is_residual: bool = is_residual) -> "Figure":
+        def draw(
+            _: bool, ids: "np.ndarray" = ids, features: FeatureSet = features, is_residual: bool = is_residual
+        ) -> "Figure":
             originals = ranking.residuals(ids) if is_residual else ranking.survey.images(ids)
             decoded = features.decoded(ids)
             sizes = measure(originals)["radius"], measure(decoded)["radius"]
@@ -175,7 +229,7 @@ def _histograms(ranking: Ranking) -> "Iterator[Drawing]":
     from peculiar.figures.galleries import figure_score_histograms
 
     columns = {each: ranking.column(each) for each in ranking.orders}
-    yield "scores", "Every score", lambda: figure_score_histograms(columns)
+    yield "scores", "Every score", lambda _: figure_score_histograms(columns)
 
 
 def _map_names(folder: Path) -> list[str]:
@@ -192,11 +246,14 @@ def _read_map(folder: Path, ranking: Ranking, name: str) -> _Map:
     return _Map(np.stack(columns, axis=1), run.outputs["quality"] if run else {})
 
 
-def _drawn(home: Path, stem: str, heading: str, figure: "Figure") -> "Picture":
+def _drawn(home: Path, stem: str, heading: str, draw: "Callable[[bool], Figure]") -> "Picture":
+    """Every figure as PNG and PDF, light and dark."""
+    from peculiar.figures.style import darkened
     from peculiar.io.pages import Picture
 
-    for suffix in ("png", "pdf"):
-        save_figure(figure, home / f"{stem}.{suffix}")
+    for ending, figure in (("", draw(False)), ("-dark", darkened(draw(True)))):
+        for suffix in ("png", "pdf"):
+            save_figure(figure, home / f"{stem}{ending}.{suffix}")
     return Picture(path=home / f"{stem}.png", alt=heading, heading=heading)
 
 
