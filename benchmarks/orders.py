@@ -3,7 +3,8 @@
     python benchmarks/orders.py ATLAS TRUTH
 
 ATLAS has been through `peculiar run`; TRUTH is what `peculiar simulate` wrote. AUROC with a 95 % bootstrap interval,
-average precision likewise, recall among the first 1 % and 5 %, for each kind of oddity among the normal objects.
+average precision likewise, recall among the first 1 % and 5 %, for each kind of oddity among the normal objects. And
+how many of those that `peculiar significance` counts were planted.
 """
 
 import sys
@@ -48,6 +49,14 @@ def main() -> None:
     kinds = dict(zip(truth["object_id"].to_pylist(), truth["planted_kind"].to_pylist(), strict=True))
     kind = np.array([kinds[each] or "" for each in atlas.ranking().object_ids.tolist()])
     print(machine_line())
+    for by in ("score_anom_conditional", "score_gen_conditional"):
+        found = atlas.significance(by)
+        is_planted = np.array([bool(kinds[each]) for each in found["object_id"].tolist()])
+        for level in (0.05, 0.1, 0.2):
+            is_found = np.asarray(found["false_discovery_rate"]) <= level
+            print(
+                f"{by} at a false-discovery rate of {level:g}: {is_found.sum()}, planted {is_planted[is_found].sum()}"
+            )
     print("a, g: conditional score_anom, score_gen; n, c: neighbor distance, as it is and conditional")
     for name, values in orders(atlas).items():
         for each in sorted(set(kind) - {""}):

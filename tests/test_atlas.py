@@ -81,6 +81,17 @@ def test_info_before_scoring_has_the_catalog(ingested, inputs):
     }
 
 
+def test_significance_is_that_of_the_null_that_is_given_or_estimated(ranked, inputs):
+    atlas = Atlas(ranked)
+    estimated = atlas.significance()
+    assert (np.diff(estimated["p"]) >= 0).all()
+    assert (estimated["false_discovery_rate"] >= estimated["p"]).all()
+    given = atlas.significance("score_gen", null=inputs.object_id[:32])
+    ordinary = atlas.ranking().column("score_gen")[np.isin(atlas.ranking().object_ids, inputs.object_id[:32])]
+    expected = [(1 + (ordinary >= each).sum()) / 33 for each in given["score_gen"]]
+    np.testing.assert_allclose(given["p"], expected)
+
+
 def test_the_figure_of_the_top_is_drawn(ranked):
     figure = Atlas(ranked).figure_top(4)
     assert len(figure.axes) >= 4

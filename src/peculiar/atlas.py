@@ -487,6 +487,31 @@ class Atlas:
         table.add_column(np.arange(1, len(ids) + 1), name="rank", index=0)
         return table
 
+    def significance(
+        self, by: str = "score_anom_conditional", *, null: ObjectIds | None = None, ranking: str = "main"
+    ) -> "astropy.table.Table":
+        """p-value and false-discovery rate of every object's score, most significant first, as an astropy table.
+
+        Parameters
+        ----------
+        by
+            A score; conditional forms are nearly symmetric among ordinary objects, which the null that is estimated
+            supposes.
+        null
+            Ordinary objects, whose scores are the null. Without them it is the lower half of all, mirrored.
+        """
+        import pyarrow as pa
+
+        from peculiar.scoring.significance import discovery_rates, mirrored_null, p_values
+
+        opened = self.ranking(ranking)
+        order = opened.order(by)
+        ids, values = opened.object_ids[order], opened.column(by)[order]
+        ordinary = mirrored_null(values) if null is None else values[np.isin(ids, self.object_ids(null))]
+        p = p_values(values, ordinary)
+        columns = {"object_id": ids, by: values, "p": p, "false_discovery_rate": discovery_rates(p)}
+        return _astropy(pa.table(columns))
+
     def images(self, objects: ObjectIds) -> np.ndarray:
         """Stored images, uint8 (n, height, width, channels)."""
         return self.survey.images(self.object_ids(objects))

@@ -1,12 +1,13 @@
 """Commands that show what an atlas holds, and change nothing."""
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from peculiar.cli.commands import FAILED, AtlasArgument, app, open_atlas
-from peculiar.cli.console import cell, console, escaped, print_top
+from peculiar.cli.console import cell, console, escaped, print_rows, print_top
 
 
 @app.command()
@@ -29,6 +30,34 @@ def top(
         path.parent.mkdir(exist_ok=True)
         save_figure(opened.figure_top(n, by=by, ranking=ranking), path)
         console().print(f"figure: {path}")
+
+
+@app.command()
+def significance(
+    atlas: AtlasArgument,
+    by: Annotated[str, typer.Option(help="a score; best a conditional form")] = "score_anom_conditional",
+    null: Annotated[
+        Path | None, typer.Option(help="table of object_id of ordinary objects; empty: the lower half of all, mirrored")
+    ] = None,
+    ranking: Annotated[str, typer.Option(help="name of the ranking")] = "main",
+) -> None:
+    """Count the objects that are significant by a score, at several false-discovery rates."""
+    import numpy as np
+
+    from peculiar.scoring.significance import LEVELS
+
+    opened = open_atlas(atlas)
+    ordinary = None
+    if null is not None:
+        from peculiar.io.tables import read_table
+        from peculiar.learning import ids_of
+
+        ids, has_id = ids_of(read_table(null), null)
+        ordinary = ids[has_id]
+    found = opened.significance(by, null=ordinary, ranking=ranking)
+    rates = np.ma.filled(found["false_discovery_rate"], np.nan)
+    rows = [(f"{level:g}", int((rates <= level).sum()), f"{level * (rates <= level).sum():.1f}") for level in LEVELS]
+    print_rows(["false-discovery rate", "objects", "of them by chance"], rows, f"{len(found):,} objects by {by}")
 
 
 @app.command()
