@@ -1,16 +1,20 @@
 """A finished feature set opened for reading: a named vector an object, whatever made it."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from peculiar.checkpoint import load_pinned
+from peculiar.checkpoint import file_digest, load_pinned
 from peculiar.run import Run, home_of, read_run
 from peculiar.survey import Survey, Table
+
+if TYPE_CHECKING:
+    from peculiar.networks.pretrained import Pretrained
 
 SCAN_ROWS = 8_192
 
@@ -134,7 +138,7 @@ class Applied:
 
 
 def applied(path: Path, digest: str, kind: str, device: str) -> Applied:
-    """The network of a checkpoint as it makes features of `kind`: autoencoder, critic or self-supervised.
+    """The network of a checkpoint as it makes features of `kind`: autoencoder, critic, self-supervised or pretrained.
 
     Raises
     ------
@@ -160,6 +164,13 @@ def applied(path: Path, digest: str, kind: str, device: str) -> Applied:
             features = autoencoder.encode(batch)
             return features, (autoencoder.decode(features) - batch).abs().sum((1, 2, 3))
 
+    elif kind == "pretrained":
+        network = backbone = load_backbone(path, digest)
+        n_features = backbone.features(torch.zeros(1, 3, backbone.size, backbone.size)).shape[1]
+
+        def apply(batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return (backbone.features(batch),)
+
     elif kind == "critic":
         network = critic = load_pinned(path, digest, "critic", Critic)
         n_features = len(critic.trunk.layers[-1].get_parameter("weight"))
@@ -184,6 +195,61 @@ def applied(path: Path, digest: str, kind: str, device: str) -> Applied:
             return tuple(each.cpu().numpy() for each in in_batches(apply, machine.tensor(images)))
 
     return Applied(n_features, make)
+
+
+def backbone_digest(path: Path) -> str:
+    """What pins a folder with a pretrained model: the digests of its weights.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such folder, or no safetensors file in it.
+    """
+    weights = sorted(path.glob("*.safetensors"))
+    if not (path / "config.json").is_file() or not weights:
+        raise FileNotFoundError(
+            f"{path} is no folder with config.json and *.safetensors, as save_pretrained writes it; no pickle is read"
+        )
+    return "-".join(file_digest(each) for each in weights)
+
+
+def load_backbone(path: Path, digest: str) -> "Pretrained":
+    """The pretrained model of a folder, of these very weights; only safetensors are read, and no code of the folder's.
+
+    Raises
+    ------
+    ImportError
+        The extra is not installed.
+    ValueError
+        The weights are others, or the folder holds no vision model.
+    """
+    found = backbone_digest(path)
+    if found != digest:
+        raise ValueError(f"the weights in {path} have digest {found}, and features were made with {digest}")
+    try:
+        from transformers import AutoModel
+        from transformers.utils import logging as transformers_log
+    except ImportError as error:
+        raise ImportError('pretrained backbones need transformers; pip install "peculiar[pretrained]"') from error
+    from peculiar.networks.pretrained import IMAGENET_MEAN, IMAGENET_STD, Pretrained
+
+    transformers_log.disable_progress_bar()  # type: ignore[no-untyped-call]
+    safe = {"local_files_only": True, "use_safetensors": True, "trust_remote_code": False}
+    try:
+        model = AutoModel.from_pretrained(path, **safe)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} cannot be opened as a model of Hugging Face's: {error}") from error
+    if getattr(model, "main_input_name", "") != "pixel_values":
+        raise ValueError(f"{path} holds {type(model).__name__}, which sees no images; give a vision model")
+    described = path / "preprocessor_config.json"
+    said = json.loads(described.read_text(encoding="utf-8")) if described.is_file() else {}
+    network = Pretrained(
+        model,
+        size=int(getattr(model.config, "image_size", 224)),
+        mean=said.get("image_mean", IMAGENET_MEAN),
+        deviation=said.get("image_std", IMAGENET_STD),
+    )
+    return network.requires_grad_(False).eval()
 
 
 def scan_vectors(table: Table, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

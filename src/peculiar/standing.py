@@ -116,8 +116,13 @@ def _changed_input(folder: Path, run: Run) -> str:
             return changed
     if "tables" in run.inputs:
         return _changed_table(folder, run)
-    for which, config in NETWORKS.get(run.stage, {}).items():
-        if which in run.inputs and (changed := _changed_network(folder, run, which, config)):
+    own = NETWORKS.get(run.stage, {}) if run.config.get("source") != "pretrained" else {}  # that is no folder of ours
+    for which, config in own.items():
+        if (
+            which in run.inputs
+            and run.config.get("source") != "pretrained"
+            and (changed := _changed_network(folder, run, which, config))
+        ):
             return changed
     return ""
 

@@ -109,7 +109,8 @@ add_command(
     "features",
     FeaturesConfig,
     """Make a named vector of every object: --name self-supervised by the network of train-features, residual or image
-    by the autoencoder of that name, critic by the critic, any other from a --table of your own (--source table).
+    by the autoencoder of that name, critic by the critic, any other from a --table of your own (--source table) or by a
+    pretrained --model (--source pretrained).
 
     An autoencoder's score stands in every ranking then, as score_autoencoder_NAME.""",
     _with_scores("make_features", "features"),

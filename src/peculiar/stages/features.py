@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from peculiar.checkpoint import TrainingFolder, file_digest
-from peculiar.feature_set import Applied, applied, take_vectors
+from peculiar.feature_set import Applied, applied, backbone_digest, take_vectors
 from peculiar.ranking import residuals_by
 from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run, read_started
 from peculiar.survey import Survey, Table, first_few
@@ -26,11 +26,15 @@ class FeaturesConfig:
     """What `features` can be told."""
 
     source: Annotated[
-        Literal["self-supervised", "autoencoder", "critic", "table"], "what the vectors are made by, or read from"
+        Literal["self-supervised", "autoencoder", "critic", "pretrained", "table"],
+        "what the vectors are made by, or read from",
     ] = "autoencoder"
     network: Annotated[str, "name of the network that makes them, but for the critic"] = "autoencoder-residual"
     checkpoint: Annotated[int, "step of that network; 0 for the newest"] = 0
     scores: Annotated[str, "name of the scores whose latents give residuals, and whose critic is meant"] = "main"
+    model: Annotated[
+        str, "pretrained vision model: a folder with config.json and safetensors, or a name on Hugging Face's hub"
+    ] = ""
     table: Annotated[Path, "table of vectors by id: Parquet, FITS, CSV or .npz"] = Path()
     id_column: Annotated[str, "column of ids in the table; empty: object_id"] = ""
     columns: Annotated[
@@ -39,7 +43,12 @@ class FeaturesConfig:
     device: Annotated[str, "auto, cpu, cuda or mps"] = field(default="auto", compare=False)
 
     def __post_init__(self) -> None:
-        """Check that a table is meant where one is given."""
+        """Check that a table, or a model, is meant where one is given."""
+        if bool(self.model) != (self.source == "pretrained"):
+            raise ValueError(
+                f'a pretrained model is given by source "pretrained" and model NAME together, got source '
+                f"{self.source!r} and model {self.model!r}"
+            )
         if (self.table != Path()) != (self.source == "table"):
             raise ValueError(
                 f'a table of vectors is given by source "table" and table FILE together, got source {self.source!r} '
@@ -85,6 +94,7 @@ def make_features(
         "self-supervised": _of_self_supervised,
         "autoencoder": _of_autoencoder,
         "critic": _of_critic,
+        "pretrained": _of_pretrained,
         "table": _of_table,
     }
     source = opened[config.source](folder, survey, config)
@@ -176,6 +186,24 @@ def _of_critic(folder: Path, survey: Survey, config: FeaturesConfig) -> _Source:
     network = applied(folder / place, digest, "critic", config.device)
     rows = _by_network(survey, network)
     return _Source({"gan": digest}, {"network": place, "digest": digest}, network.n_features, rows)
+
+
+def _of_pretrained(folder: Path, survey: Survey, config: FeaturesConfig) -> _Source:
+    """A model of Hugging Face's from a folder, or from the hub, whose copy is kept where that package keeps it."""
+    path = Path(config.model).expanduser()
+    if not path.is_dir():
+        try:
+            from huggingface_hub import snapshot_download
+        except ImportError as error:
+            raise ImportError('the hub needs transformers; pip install "peculiar[pretrained]"') from error
+        try:
+            path = Path(snapshot_download(config.model, allow_patterns=["*.json", "*.safetensors"]))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"model {config.model!r} is no folder, and cannot be had from the hub: {error}") from error
+    digest = backbone_digest(path)
+    network = applied(path, digest, "pretrained", config.device)
+    provenance = {"network": str(path.resolve()), "model": config.model, "digest": digest}
+    return _Source({"network": digest}, provenance, network.n_features, _by_network(survey, network))
 
 
 def _trained(folder: Path, config: FeaturesConfig, stage: str) -> tuple[Run, Path, dict[str, str], dict[str, str]]:
