@@ -341,3 +341,11 @@ def test_the_dark_form_has_light_ink_on_dark_ground_and_keeps_what_carries_a_mea
     assert lowest == colormaps["viridis"](0.0)  # the darkest, nearest to the ground
     darkened(figure)
     assert points.get_cmap()(0.0) == lowest
+
+
+def test_bins_of_one_strength_are_one():
+    from peculiar.figures.plots import _strength_bins
+
+    bins, middle = _strength_bins(np.array([1.0, 1.0, 1.0, 2.0, 2.0, np.nan, 3.0]), 6)
+    assert middle.tolist() == [1.0, 2.0, 3.0]
+    assert [len(rows) for rows in bins] == [3, 2, 1]

@@ -273,8 +273,11 @@ def _recall_points(
 def _strength_bins(
     strength: Float[np.ndarray, " n"], n_bins: int
 ) -> tuple[list[np.ndarray], Float[np.ndarray, " bins"]]:
-    """Rows of equally filled bins of finite strength, and the median of each."""
+    """Rows of equally filled bins of finite strength, and the median of each; those of one median are one bin."""
     order = np.argsort(strength, kind="stable")
     order = order[np.isfinite(strength[order])]
-    bins = [rows for rows in np.array_split(order, n_bins) if len(rows)]
-    return bins, np.array([np.median(strength[rows]) for rows in bins])
+    bins: dict[float, list[np.ndarray]] = {}
+    for rows in np.array_split(order, n_bins):
+        if len(rows):
+            bins.setdefault(float(np.median(strength[rows])), []).append(rows)
+    return [np.concatenate(parts) for parts in bins.values()], np.array(list(bins))
