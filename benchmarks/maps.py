@@ -1,6 +1,7 @@
 """Seconds and peak memory of laying out N vectors of 64 numbers, and of placing as many new ones among them.
 
     python benchmarks/maps.py [N_OBJECTS] [--methods umap pca placing]
+    python benchmarks/maps.py [N_OBJECTS] --methods pixels     # color images of 96 pixels to their principal components
 
 Each runs in a process of its own, on one thread but for the matrix products; its peak is what the kernel counted
 (ru_maxrss), imports included. UMAP and numba compile themselves first: a minute or so, counted apart: the first use
@@ -17,7 +18,8 @@ import numpy as np
 
 from environment import machine_line
 
-METHODS = ("umap", "tsne", "som", "pca", "placing")
+METHODS = ("umap", "tsne", "som", "pca", "placing", "pixels")
+SIDE = 96  # pixels of an image
 N_FEATURES, N_GROUPS = 64, 40
 N_FIRST = 4_200
 
@@ -37,6 +39,9 @@ def run_method(method: str, n_objects: int) -> None:
     from peculiar.maps.placing import place
     from peculiar.maps.projection import project
 
+    if method == "pixels":
+        print(json.dumps(run_pixels(n_objects)))
+        return
     vectors = made(n_objects, seed=0)
 
     def work(rows: np.ndarray) -> None:
@@ -52,6 +57,26 @@ def run_method(method: str, n_objects: int) -> None:
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     print(json.dumps({"seconds": seconds, "first": started - first, "peak": peak}))
+
+
+def run_pixels(n_objects: int) -> dict[str, float]:
+    """Principal components of the pixels of images, found on a sample, and all images brought to them, in blocks."""
+    import resource
+
+    from peculiar.maps.pixels import fit_pixels, n_pixel_images
+
+    shape = (SIDE, SIDE, 3)
+
+    def drawn(n: int, seed: int) -> np.ndarray:
+        return np.random.default_rng(seed).integers(0, 256, (n, *shape), dtype=np.uint8)
+
+    first = time.perf_counter()
+    components = fit_pixels(drawn(min(n_objects, n_pixel_images(int(np.prod(shape)))), 0), seed=0)
+    started = time.perf_counter()
+    for start in range(0, n_objects, 512):
+        components.transform(drawn(min(512, n_objects - start), start))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    return {"seconds": time.perf_counter() - started, "first": started - first, "peak": peak}
 
 
 def main() -> None:

@@ -283,6 +283,7 @@ class Atlas:
         n: int = 24,
         *,
         images: np.ndarray | str | Path | None = None,
+        fit: Literal["", "exact", "crop", "pad", "resample"] = "",
         features: str = "",
         is_farthest: bool = False,
     ) -> "astropy.table.Table":
@@ -295,6 +296,8 @@ class Atlas:
         images
             In their place, images from outside the survey: uint8 (n, height, width, channels), or a file that is read
             as the survey's own were.
+        fit
+            What to do with a file's image of another size; empty for what was done with the survey's own.
         features
             Name of the feature set; empty for self-supervised, residual, or the only one there is.
         """
@@ -305,7 +308,7 @@ class Atlas:
         features = features or default_features(self.folder, is_of_images=images is not None)
         searched = self._searched(features)
         if images is not None:
-            vectors = self.features(features).of_images(self.outside_images(images))
+            vectors = self.features(features).of_images(self.outside_images(images, fit=fit))
             ids, distances = searched.to_vector(vectors, n, is_farthest=is_farthest)
         else:
             named = [objects] if isinstance(objects, int | str | np.integer) else objects
@@ -314,12 +317,12 @@ class Atlas:
         table.meta["features"] = features
         return table
 
-    def outside_images(self, images: np.ndarray | str | Path) -> np.ndarray:
+    def outside_images(self, images: np.ndarray | str | Path, *, fit: str = "") -> np.ndarray:
         """Images that the survey does not have, in its form, uint8 (n, height, width, channels); a file is read."""
         from peculiar.stages.ingest import read_like
 
         if isinstance(images, str | Path):
-            return read_like(self.folder, Path(images))
+            return read_like(self.folder, Path(images), fit=fit)
         return images[None] if images.ndim == len(self.survey.form.shape) else images
 
     def _searched(self, features: str) -> "Similar":

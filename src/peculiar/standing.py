@@ -83,7 +83,9 @@ def _standing(folder: Path, stage: str, place: str, detail: str = "") -> Standin
     if n_to_come > 0:
         detail = f"{n_to_come} of {n_objects} objects to come"
         return Standing(stage=run.stage, folder=place, state="behind", detail=detail)
-    return Standing(stage=run.stage, folder=place, state="complete", detail=detail or run.finished)
+    return Standing(
+        stage=run.stage, folder=place, state="complete", detail=detail or run.finished[:16].replace("T", " ")
+    )
 
 
 def _to_come(folder: Path, home: Path, run: Run) -> tuple[int, int]:

@@ -104,8 +104,9 @@ def test_similar_to_an_image_from_outside_finds_itself_first(trained, inputs, tm
 
 def test_an_image_of_another_size_is_refused_with_the_reason(trained, tmp_path):
     Image.fromarray(np.arange(7500, dtype=np.uint8).reshape(50, 50, 3)).save(tmp_path / "large.png")
-    with pytest.raises(ValueError, match=r"large\.png: .*32"):
+    with pytest.raises(ValueError, match=r"large\.png is not like the survey's images: .*32"):
         Atlas(trained).similar(images=tmp_path / "large.png")
+    assert len(Atlas(trained).similar(images=tmp_path / "large.png", n=3, fit="resample")) == 3
     with pytest.raises(ValueError, match="must be uint8"):
         Atlas(trained).similar(images=np.zeros((1, 32, 32, 3)))
     with pytest.raises(ValueError, match="objects of the survey, or images from outside"):

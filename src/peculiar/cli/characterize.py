@@ -227,6 +227,10 @@ def similar(
     image: Annotated[
         Path | None, typer.Option(help="instead: a file, or a folder, of images from outside the survey")
     ] = None,
+    fit: Annotated[
+        Literal["", "exact", "crop", "pad", "resample"],
+        typer.Option(help="what to do with an image of another size; empty: as with the survey's own"),
+    ] = "",
     n: Annotated[int, typer.Option("-n", help="how many")] = 24,
     features: Annotated[
         str, typer.Option(help="name of the feature set; empty: self-supervised, residual, or the only one")
@@ -236,16 +240,17 @@ def similar(
 ) -> None:
     """Show the objects most similar to one object, to a group, or to an --image from outside; --farthest: the least."""
     opened = open_atlas(atlas)
-    found = opened.similar(objects or None, n, images=image, features=features, is_farthest=farthest)
+    found = opened.similar(objects or None, n, images=image, fit=fit, features=features, is_farthest=farthest)
     features, named = found.meta["features"], objects or [str(image)]
     kind = "least" if farthest else "most"
     print_table(found, f"{kind} similar to {', '.join(named[:3])}{' ...' if len(named) > 3 else ''} in {features}")
     if figure:
-        path = _draw_similar(opened, objects or [], image, found, kind)
+        outside = None if image is None else opened.outside_images(image, fit=fit)
+        path = _draw_similar(opened, objects or [], image, outside, found, kind)
         console().print(f"figure: {path}")
 
 
-def _draw_similar(opened: "Atlas", objects: list[str], image: Path | None, found: Any, kind: str) -> Path:
+def _draw_similar(opened: "Atlas", objects: list[str], image: Path | None, outside: Any, found: Any, kind: str) -> Path:
     """The objects or images asked for, and what was found."""
     import numpy as np
 
@@ -258,7 +263,7 @@ def _draw_similar(opened: "Atlas", objects: list[str], image: Path | None, found
         others = f"-and-{len(ids) - 1}-{sum(map(int, ids)) % 10**6:06d}" if len(ids) > 1 else ""
         name, what = f"{ids[0]}{others}", "the object" if len(ids) == 1 else f"the {len(ids)} objects"
     else:
-        asked = opened.outside_images(image)
+        asked = outside
         name, what = image.stem, "the image" if len(asked) == 1 else f"the {len(asked)} images"
     folder = opened.folder / "figures"
     folder.mkdir(exist_ok=True)

@@ -124,8 +124,10 @@ def _read_options(form: ImageForm | None, config: IngestConfig, catalog: "Catalo
     return replaced(options, size=size, channels=channels)
 
 
-def read_like(folder: Path, path: Path) -> "np.ndarray":
+def read_like(folder: Path, path: Path, *, fit: str = "") -> "np.ndarray":
     """Images of a file or folder in the form of the atlas's survey, uint8 (n, height, width, channels); none is kept.
+
+    Those of another size are refused, cropped, padded or resampled as the survey's own were, or as `fit` says.
 
     Raises
     ------
@@ -141,13 +143,14 @@ def read_like(folder: Path, path: Path) -> "np.ndarray":
     recorded: dict[str, Any] = {
         name: tuple(each) if isinstance(each, list) else each for name, each in run.config.items()
     }
-    config = IngestConfig(**{**recorded, "images": path, "catalog": Path(), "is_field": False})
+    recorded |= {"images": path, "catalog": Path(), "is_field": False} | ({"fit": fit} if fit else {})
+    config = IngestConfig(**recorded)
     options = _read_options(survey.form, config, None)
     images = []
     for entry in list_entries(path, options):
         (result,) = read_many([entry], options)
         if isinstance(result, Rejected):
-            raise ValueError(f"{path}: {result.reason}")
+            raise ValueError(f"{path} is not like the survey's images: {result.reason}")
         images.append(result.image)
     if not images:
         raise ValueError(f"{path} holds no image; give a file of one that is like the survey's")
