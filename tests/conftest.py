@@ -21,7 +21,8 @@ if os.environ.get("PECULIAR_TYPED"):  # see test_house.py: shapes and types of t
     sys.modules["lenient"] = lenient = ModuleType("lenient")
     lenient.check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # type: ignore[attr-defined]
     # networks.training is left out: it has no array in a signature, and a Protocol, which cannot be checked.
-    SCIENCE = ("sky", "networks.blocks", "networks.gan", "networks.encoder", "scoring", "maps", "catalog", "figures")
+    NETWORKS_CHECKED = ("blocks", "gan", "encoder", "autoencoder", "contrastive", "pretrained")
+    SCIENCE = ("sky", *(f"networks.{each}" for each in NETWORKS_CHECKED), "scoring", "maps", "catalog", "figures")
     install_import_hook([f"peculiar.{each}" for each in SCIENCE], "lenient.check")
 
 import numpy as np

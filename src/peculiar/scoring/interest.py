@@ -168,7 +168,7 @@ def squares(a: Float[np.ndarray, "a d"], b: Float[np.ndarray, "b d"]) -> Float[n
     return np.maximum(result, 0)
 
 
-def normal_scores(percentiles: Float[np.ndarray, "n k"], n_reference: int) -> Float[np.ndarray, "n k"]:
+def normal_scores(percentiles: Float[np.ndarray, "..."], n_reference: int) -> Float[np.ndarray, "..."]:
     """Percentiles, 0 to 100, as deviations of a normal distribution; beyond a reference of n, half an object's part."""
     from scipy.special import ndtri
 
