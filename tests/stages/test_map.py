@@ -251,3 +251,11 @@ def test_what_is_not_there_is_refused_naming_what_is(atlas):
 def test_a_value_out_of_range_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         MapConfig(**options)
+
+
+@pytest.mark.parametrize("number", [1.0, np.nan])
+def test_vectors_that_say_nothing_are_refused_before_anything_is_begun(tmp_path, made, number):
+    add_features(tmp_path, np.arange(60), np.full((60, 4), number, np.float32))
+    with pytest.raises(ValueError, match=r"of 60 drawn to be laid out by .*; look at what made them"):
+        make_map(tmp_path, MapConfig(of="made", method="pca"), name="it")
+    assert not (tmp_path / "maps").exists()

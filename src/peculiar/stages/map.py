@@ -71,6 +71,7 @@ def make_map(folder: Path, config: MapConfig, *, name: str, replace: bool = Fals
     if replace or not (home / "fitted.safetensors").exists():
         n_objects = min(len(source.table), config.n_objects)
         refuse_few(n_objects, config.method, n_neighbors=config.n_neighbors, perplexity=config.perplexity)
+        _refuse_flat(source, config)
     run = begin(home, "map", config, inputs=source.inputs, reads=source.reads, replace=replace)
     read, kept = source.read, {}
     if source.is_images:
@@ -133,6 +134,18 @@ def _source(folder: Path, config: MapConfig) -> _Source:
     features = FeatureSet(folder, config.of)
     inputs, reads = {"features": features.table.version}, {f"features/{config.of}": features.run.identity}
     return _Source(features.table, features.take, False, inputs, reads)
+
+
+def _refuse_flat(source: _Source, config: MapConfig) -> None:
+    """Stop before anything is begun where there is nothing to lay out."""
+    import numpy as np
+
+    drawn = source.read(source.table.sample(READ_ROWS, seed=config.seed))
+    rows = drawn.reshape(len(drawn), -1)
+    usable = rows[np.isfinite(rows).all(axis=1)]
+    if not len(usable) or not (usable != usable[0]).any():
+        what = "no object has finite numbers" if not len(usable) else "all objects have the same numbers"
+        raise ValueError(f"of {len(rows)} drawn to be laid out by {config.of}, {what}; look at what made them")
 
 
 def _components(source: _Source, config: MapConfig, home: Path, track: Track) -> "PixelComponents":
