@@ -99,11 +99,41 @@ def run_python(code: str, *arguments: object, expect: int = 0) -> str:
         return output.read()
 
 
+# Calls a method of an atlas, and kills itself in the step that is told: what was saved before is there.
+DIES = """
+    import os, signal, sys
+    from contextlib import contextmanager
+    from peculiar import Atlas
+
+    @contextmanager
+    def track(description, total):
+        steps = []
+        def advance(n):
+            steps.extend([n] * (n > 0))
+            if len(steps) == int(sys.argv[4]):
+                os.kill(os.getpid(), signal.SIGKILL)
+        yield advance
+
+    getattr(Atlas(sys.argv[1], track=track), sys.argv[2])(**eval(sys.argv[3]))
+"""
+
+
+def kill_in_step(step: int, folder: Path, method: str, options: dict[str, object]) -> None:
+    """Begin a method of the atlas in a fresh interpreter, which dies in this step."""
+    run_python(DIES, folder, method, repr(options), step, expect=-9)
+
+
 @pytest.fixture(scope="session")
 def made() -> SimpleNamespace:
     """The helpers of this file: test modules cannot import it."""
     return SimpleNamespace(
-        images=drawn_images, write=write_images, names=names_of, ids=ids_of, catalog=write_catalog, python=run_python
+        images=drawn_images,
+        write=write_images,
+        names=names_of,
+        ids=ids_of,
+        catalog=write_catalog,
+        python=run_python,
+        kill=kill_in_step,
     )
 
 

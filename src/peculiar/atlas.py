@@ -78,9 +78,7 @@ class Atlas:
         from peculiar.stages.train_gan import PRESETS, train_gan
 
         home = home_of(self.folder, "networks", name)
-        config = self._config(
-            home, self._preset(home, PRESETS, preset, options, replace), options, replace or preset is not None
-        )
+        config = self._trained_config(home, PRESETS, preset, options, replace)
         return train_gan(self.folder, config, name=name, replace=replace, track=self.track)
 
     def train_encoder(
@@ -90,9 +88,7 @@ class Atlas:
         from peculiar.stages.train_encoder import PRESETS, train_encoder
 
         home = home_of(self.folder, "networks", name)
-        config = self._config(
-            home, self._preset(home, PRESETS, preset, options, replace), options, replace or preset is not None
-        )
+        config = self._trained_config(home, PRESETS, preset, options, replace)
         return train_encoder(self.folder, config, name=name, replace=replace, track=self.track)
 
     def score(self, *, name: str = "main", replace: bool = False, **options: Any) -> Run:
@@ -187,9 +183,7 @@ class Atlas:
         name = name or f"autoencoder-{of}"
         home = home_of(self.folder, "networks", name)
         options = {"of": of, **options}
-        config = self._config(
-            home, self._preset(home, PRESETS, preset, options, replace), options, replace or preset is not None
-        )
+        config = self._trained_config(home, PRESETS, preset, options, replace)
         return train_autoencoder(self.folder, config, name=name, replace=replace, track=self.track)
 
     def train_features(
@@ -199,9 +193,7 @@ class Atlas:
         from peculiar.stages.train_features import PRESETS, train_features
 
         home = home_of(self.folder, "networks", name)
-        config = self._config(
-            home, self._preset(home, PRESETS, preset, options, replace), options, replace or preset is not None
-        )
+        config = self._trained_config(home, PRESETS, preset, options, replace)
         return train_features(self.folder, config, name=name, replace=replace, track=self.track)
 
     def make_features(self, name: str, *, replace: bool = False, **options: Any) -> Run:
@@ -425,6 +417,13 @@ class Atlas:
 
     def _unless_begun(self, network: str, preset: Preset) -> Preset | None:
         return preset if recorded_config(home_of(self.folder, "networks", network)) is None else None
+
+    def _trained_config(
+        self, home: Path, presets: dict[str, Any], preset: Preset | None, options: dict[str, Any], replace: bool
+    ) -> Any:
+        """The config of a network's training: a preset that is asked for counts more than the record."""
+        default = self._preset(home, presets, preset, options, replace)
+        return self._config(home, default, options, replace or preset is not None)
 
     def _preset(
         self, home: Path, presets: dict[str, Any], preset: Preset | None, options: dict[str, Any], replace: bool

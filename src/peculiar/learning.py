@@ -11,9 +11,12 @@ import numpy as np
 from peculiar.feature_set import FeatureSet, take_vectors
 from peculiar.ranking import Ranking
 from peculiar.run import read_run
+from peculiar.survey import located
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from peculiar.scoring.neighbors import Scale
 
 BORING = ("normal", "nominal", "artefact", "artifact", "none", "no", "false", "0")  # classes of no interest unless told
 Model = Literal["gaussian-process", "logistic", "forest"]
@@ -30,13 +33,12 @@ def ids_of(table: "pa.Table", path: Path) -> tuple[np.ndarray, np.ndarray]:
         There is no column of ids, or it cannot hold them.
     """
     from peculiar.io.catalogs import ID_NAMES
-    from peculiar.io.ids import exact_ids, find_column
+    from peculiar.io.ids import find_column, ids_and_presence
 
     id_name = find_column(table.column_names, ID_NAMES)
     if id_name is None:
         raise ValueError(f"{path} has no column object_id; it has {', '.join(table.column_names)}")
-    ids = exact_ids(table[id_name], id_name)
-    return ids.fill_null(0).to_numpy().astype(np.int64), ids.is_valid().to_numpy(zero_copy_only=False)
+    return ids_and_presence(table[id_name], id_name)
 
 
 def classes_of(column: "pa.ChunkedArray") -> list[str]:
@@ -104,11 +106,10 @@ class Evidence:
         return found
 
     @cached_property
-    def _scale(self) -> tuple[np.ndarray, np.ndarray]:
+    def _scale(self) -> "Scale":
         from peculiar.scoring.neighbors import Scale
 
-        scale = Scale.of(vectors for _, vectors in self.features.scan(SCAN_ROWS))
-        return scale.mean, np.where(scale.deviation > 0, scale.deviation, 1.0)
+        return Scale.of(vectors for _, vectors in self.features.scan(SCAN_ROWS))
 
     @cached_property
     def _scores(self) -> tuple[np.ndarray, np.ndarray]:
@@ -131,21 +132,17 @@ class Evidence:
     def scores_of(self, object_ids: np.ndarray) -> np.ndarray:
         """Scores of these objects, float32 (n, k)."""
         ids, columns = self._scores
-        row = np.minimum(np.searchsorted(ids, object_ids), len(ids) - 1)
-        return np.where((ids[row] == object_ids)[:, None], columns[row], np.float32(0))
+        row, is_ranked = located(ids, object_ids)
+        return np.where(is_ranked[:, None], columns[row], np.float32(0))
 
     def vectors_of(self, object_ids: np.ndarray) -> np.ndarray:
         """Standardized features of these objects, float32 (n, d)."""
-        return self._standardized(take_vectors(self.features.table, object_ids))
-
-    def _standardized(self, vectors: np.ndarray) -> np.ndarray:
-        mean, deviation = self._scale
-        return ((vectors - mean) / deviation).astype(np.float32)
+        return self._scale.standardized(take_vectors(self.features.table, object_ids))
 
     def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Ids, features and scores of all objects of the set, a block at a time."""
         for ids, vectors in self.features.scan(SCAN_ROWS):
-            yield ids, self._standardized(vectors), self.scores_of(ids)
+            yield ids, self._scale.standardized(vectors), self.scores_of(ids)
 
 
 def learn(
@@ -162,58 +159,64 @@ def learn(
 
     if model == "gaussian-process":
         return InterestModel.fit(features, scores, grades, weight=weight, seed=seed)
-    return _Classical(model, features, scores, grades, weight, seed)
+    rows = np.concatenate([features, scores], axis=1)
+    weight = np.ones(len(grades)) if weight is None else weight
+    if model == "logistic":
+        return _Logistic(rows, grades, weight)
+    return _Forest(rows, features, grades, weight, seed)
 
 
-class _Classical:
-    """Logistic regression, or a random forest weighted by neighbors, from scikit-learn.
+class _Logistic:
+    """Logistic regression, from scikit-learn."""
 
-    The forest's grade is brought toward the mean far from all labels, in the spirit of Astronomaly's weighing (Lochner
-    & Bassett 2021): what nobody has looked at near is neither of interest nor not.
-    """
-
-    def __init__(
-        self,
-        model: Model,
-        features: np.ndarray,
-        scores: np.ndarray,
-        grades: np.ndarray,
-        weight: np.ndarray | None,
-        seed: int,
-    ) -> None:
-        from sklearn.ensemble import RandomForestRegressor
+    def __init__(self, rows: np.ndarray, grades: np.ndarray, weight: np.ndarray) -> None:
         from sklearn.linear_model import LogisticRegression
 
-        self.kind, self.level = model, float(grades.mean())
-        self.seen, rows = features.astype(np.float64), np.concatenate([features, scores], axis=1)
-        weight = np.ones(len(grades)) if weight is None else weight
-        if model == "forest":
-            self.forest = RandomForestRegressor(N_TREES, min_samples_leaf=2, random_state=seed % 2**32)
-            self.forest.fit(rows, grades, weight)
+        self.level = float(grades.mean())
         # A grade between 0 and 1 is that much of a yes, and the rest of a no.
-        twice = np.concatenate([rows, rows]), np.repeat([1, 0], len(rows))
+        twice, is_yes = np.concatenate([rows, rows]), np.repeat([1, 0], len(rows))
         parts = np.concatenate([weight * grades, weight * (1 - grades)])
-        self.is_flat = len(set(twice[1][parts > 0])) < 2
-        if model == "logistic" and not self.is_flat:
-            # Features by the hundred and labels by the hundred: a strong prior.
-            self.line = LogisticRegression(C=0.01, max_iter=2_000)
-            self.line.fit(twice[0][parts > 0], twice[1][parts > 0], parts[parts > 0])
+        counts = parts > 0
+        # Features by the hundred and labels by the hundred: a strong prior.
+        self.line = LogisticRegression(C=0.01, max_iter=2_000) if len(set(is_yes[counts])) > 1 else None
+        if self.line is not None:
+            self.line.fit(twice[counts], is_yes[counts], parts[counts])
 
     def predict(self, features: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows = np.concatenate([features, scores], axis=1)
-        mean, deviation = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
-        usable = np.flatnonzero(np.isfinite(rows).all(axis=1))
-        if not len(usable):
-            return mean, deviation
-        if self.kind == "logistic":
-            chance = np.full(len(usable), self.level) if self.is_flat else self.line.predict_proba(rows[usable])[:, 1]
-            mean[usable], deviation[usable] = chance, np.sqrt(chance * (1 - chance))
-            return mean, deviation
+        chance = np.full(len(rows), np.nan)
+        usable = np.isfinite(rows).all(axis=1)
+        if usable.any():
+            chance[usable] = self.level if self.line is None else self.line.predict_proba(rows[usable])[:, 1]
+        return chance, np.sqrt(chance * (1 - chance))
+
+
+class _Forest:
+    """A random forest weighted by neighbors, from scikit-learn.
+
+    Its grade is brought toward the mean far from all labels, in the spirit of Astronomaly's weighing (Lochner & Bassett
+    2021): what nobody has looked at near is neither of interest nor not.
+    """
+
+    def __init__(
+        self, rows: np.ndarray, features: np.ndarray, grades: np.ndarray, weight: np.ndarray, seed: int
+    ) -> None:
+        from sklearn.ensemble import RandomForestRegressor
+
+        self.level, self.seen = float(grades.mean()), features.astype(np.float64)
+        self.forest = RandomForestRegressor(N_TREES, min_samples_leaf=2, random_state=seed % 2**32)
+        self.forest.fit(rows, grades, weight)
+
+    def predict(self, features: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         from peculiar.scoring.interest import squares
 
-        by_tree = np.stack([tree.predict(rows[usable]) for tree in self.forest.estimators_])
-        nearest = np.sqrt(squares(features[usable].astype(np.float64), self.seen).min(axis=1))
-        trust = np.exp(-nearest / max(float(np.median(nearest)), 1e-12))
-        mean[usable] = self.level + trust * (by_tree.mean(axis=0) - self.level)
-        deviation[usable] = by_tree.std(axis=0)
+        rows = np.concatenate([features, scores], axis=1)
+        mean, deviation = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+        usable = np.flatnonzero(np.isfinite(rows).all(axis=1))
+        if len(usable):
+            by_tree = np.stack([tree.predict(rows[usable]) for tree in self.forest.estimators_])
+            nearest = np.sqrt(squares(features[usable].astype(np.float64), self.seen).min(axis=1))
+            trust = np.exp(-nearest / max(float(np.median(nearest)), 1e-12))
+            mean[usable] = self.level + trust * (by_tree.mean(axis=0) - self.level)
+            deviation[usable] = by_tree.std(axis=0)
         return mean, deviation

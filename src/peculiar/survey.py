@@ -175,13 +175,18 @@ def _one_of(object_ids: list[int]) -> str:
     return " OR ".join([*parts, f"object_id < {SMALLEST + 1}"] if SMALLEST in object_ids else parts)
 
 
+def located(known: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where ids stand among ascending ones, at least one, and whether they do; a place is of no meaning if not."""
+    place = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+    return place, known[place] == wanted
+
+
 def _without(batch: "pa.RecordBatch", present: np.ndarray) -> "pa.RecordBatch":
     """The rows whose ids are not in `present`, which is sorted."""
     import pyarrow as pa
 
-    object_id = batch["object_id"].to_numpy()
-    place = np.minimum(np.searchsorted(present, object_id), len(present) - 1)
-    return batch.filter(pa.array(present[place] != object_id))
+    _, is_present = located(present, batch["object_id"].to_numpy())
+    return batch.filter(pa.array(~is_present))
 
 
 def first_few(object_ids: np.ndarray) -> str:

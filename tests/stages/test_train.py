@@ -19,24 +19,6 @@ SMALL = {"width": 2, "batch_size": 8, "save_every": 2}
 GAN = {**SMALL, "n_latent": 4, "n_steps": 6}
 ENCODER = {**SMALL, "n_steps": 6}
 
-# Trains, and kills itself in the fourth step: the checkpoint of the second is there, and the third is lost.
-DIES = """
-    import os, signal, sys
-    from contextlib import contextmanager
-    from peculiar import Atlas
-
-    @contextmanager
-    def track(description, total):
-        steps = []
-        def advance(n):
-            steps.extend([n] * (n > 0))
-            if len(steps) == 4:
-                os.kill(os.getpid(), signal.SIGKILL)
-        yield advance
-
-    getattr(Atlas(sys.argv[1], track=track), sys.argv[2])(**eval(sys.argv[3]))
-"""
-
 
 def networks_of(folder: Path, name: str) -> dict[str, torch.Tensor]:
     """The state and the newest checkpoint, all tensors."""
@@ -65,7 +47,7 @@ def assert_same_networks(folder: Path, other: Path, name: str) -> None:
 def test_training_that_was_killed_goes_on_to_the_same_weights(request, copy, made, method, name, options, start):
     source = request.getfixturevalue(start)
     killed = copy(source)
-    made.python(DIES, killed, method, repr(options), expect=-9)
+    made.kill(4, killed, method, options)
     home = killed / "networks" / name
     assert TrainingFolder(home).steps() == [2]
     assert (read_run(home), read_started(home).stage) == (None, method.replace("_", "-"))

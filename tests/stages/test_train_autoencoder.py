@@ -18,25 +18,6 @@ from peculiar.survey import Survey
 SMALL = {"width": 2, "n_features": 3, "batch_size": 8, "save_every": 2, "n_steps": 4}
 PLACE = ("networks", "autoencoder-residual")
 
-# Trains, and kills itself in the third step: the checkpoint of the second is there, and the third is lost.
-DIES = """
-    import os, signal, sys
-    from contextlib import contextmanager
-    from pathlib import Path
-    from peculiar.stages.train_autoencoder import TrainAutoencoderConfig, train_autoencoder
-
-    @contextmanager
-    def track(description, total):
-        steps = []
-        def advance(n):
-            steps.extend([n] * (n > 0))
-            if len(steps) == 3:
-                os.kill(os.getpid(), signal.SIGKILL)
-        yield advance
-
-    train_autoencoder(Path(sys.argv[1]), TrainAutoencoderConfig(**eval(sys.argv[2])), track=track)
-"""
-
 
 def trained(folder, *, name="autoencoder-residual", replace=False, **options):
     return train_autoencoder(folder, TrainAutoencoderConfig(**(SMALL | options)), name=name, replace=replace)
@@ -113,7 +94,7 @@ def test_objects_without_a_latent_are_not_shown(copy, ranked, made, tmp_path):
 def test_training_that_was_killed_goes_on_to_the_same_weights(copy, ranked, made):
     killed = copy(ranked)
     whole = shutil.copytree(ranked, killed.parent / "whole")
-    made.python(DIES, killed, repr(SMALL), expect=-9)
+    made.kill(3, killed, "train_autoencoder", SMALL)
     home = killed.joinpath(*PLACE)
     assert TrainingFolder(home).steps() == [2]
     assert (read_run(home), read_started(home).stage) == (None, "train-autoencoder")

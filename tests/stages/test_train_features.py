@@ -16,24 +16,6 @@ from peculiar.stages.train_features import PRESETS, TrainFeaturesConfig, train_f
 SMALL = {"width": 2, "n_features": 5, "side": 16, "batch_size": 16, "n_steps": 4, "save_every": 2}
 HOME = "networks/self-supervised"
 
-DIES = """
-    import os, signal, sys
-    from contextlib import contextmanager
-    from pathlib import Path
-    from peculiar.stages.train_features import TrainFeaturesConfig, train_features
-
-    @contextmanager
-    def track(description, total):
-        steps = []
-        def advance(n):
-            steps.extend([n] * (n > 0))
-            if len(steps) == 3:
-                os.kill(os.getpid(), signal.SIGKILL)
-        yield advance
-
-    train_features(Path(sys.argv[1]), TrainFeaturesConfig(**eval(sys.argv[2])), track=track)
-"""
-
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, ingested):
@@ -57,7 +39,7 @@ def test_vectors_are_the_networks_of_each_object_alone(trained, inputs):
 
 def test_training_that_was_killed_goes_on_to_the_same_weights_and_components(copy, ingested, trained, made):
     killed = copy(ingested)
-    made.python(DIES, killed, repr(SMALL), expect=-9)
+    made.kill(3, killed, "train_features", SMALL)
     assert TrainingFolder(killed / HOME).steps() == [2]
     assert (read_run(killed / HOME), read_started(killed / HOME).stage) == (None, "train-features")
     train_features(killed, TrainFeaturesConfig(**SMALL))

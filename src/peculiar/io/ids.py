@@ -69,6 +69,12 @@ def stem(source: str) -> str:
     return _SUFFIXES.sub("", PurePosixPath(source).name)
 
 
+def ids_and_presence(column: pa.ChunkedArray, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Ids of a column, int64, and which rows have one: 0 where there is none, and never by way of a float."""
+    ids = exact_ids(column, name)
+    return ids.fill_null(0).to_numpy().astype(np.int64), ids.is_valid().to_numpy(zero_copy_only=False)
+
+
 def find_column(names: Sequence[str], wanted: Sequence[str]) -> str | None:
     """First of the wanted names that is there, whatever its case; the exact case goes first."""
     for want in wanted:

@@ -14,7 +14,7 @@ import pyarrow.dataset
 from astropy.io import fits
 
 from peculiar.io.catalogs import ID_NAMES
-from peculiar.io.ids import exact_ids, find_column
+from peculiar.io.ids import find_column, ids_and_presence
 
 log = logging.getLogger(__name__)
 SUFFIXES = (".parquet", ".csv", ".npz", ".fits", ".fit")
@@ -88,12 +88,11 @@ def open_vectors(path: Path, id_column: str = "", columns: tuple[str, ...] = ())
         )
     names = _vector_columns(dataset.schema, path, id_name, columns)
     try:
-        ids = exact_ids(dataset.to_table([id_name])[id_name], id_name)
+        object_id, has_id = ids_and_presence(dataset.to_table([id_name])[id_name], id_name)
         n_features = _n_features(dataset, names, path)
     except (OSError, pa.ArrowInvalid) as error:
         raise ValueError(f"{path} cannot be read: {error}; write it again") from error
-    has_id = ids.is_valid().to_numpy(zero_copy_only=False)
-    return Vectors(path, dataset, ids.fill_null(0).to_numpy(), has_id, names, n_features)
+    return Vectors(path, dataset, object_id, has_id, names, n_features)
 
 
 def _opened(path: Path) -> pa.dataset.Dataset:

@@ -4,7 +4,7 @@ What the two views of a galaxy differ in is what the features forget: how it is 
 zoom, a little of its brightness, color and noise. METHOD.md sect. 8 measured that such features carry what people call
 odd better than features learnt on photographs.
 
-Shapes: n images, side = VIEW_SIDE pixels of a view, width channels at a view's full size.
+Shapes: n images, side pixels of a view, width channels at a view's full size.
 """
 
 import copy

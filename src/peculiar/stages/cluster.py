@@ -10,7 +10,7 @@ from peculiar.checkpoint import load_tensors, save_tensors
 from peculiar.feature_set import FeatureSet
 from peculiar.ranking import Ranking
 from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run, refuse_made_anew, save_figure, write_json
-from peculiar.survey import Table, hashed
+from peculiar.survey import Table, hashed, located
 
 if TYPE_CHECKING:
     import numpy as np
@@ -202,8 +202,8 @@ def _assign_missing(vectors: _Vectors, ranking: Ranking, fit: _Fit, home: Path, 
         def rows() -> "Iterator[pa.RecordBatch]":
             for batch in vectors.table.scan(["object_id", *vectors.columns], batch_size=READ_ROWS, but_not=table):
                 object_id = batch["object_id"].to_numpy().astype(np.int64)
-                row = np.minimum(np.searchsorted(fit.object_id, object_id), len(fit.object_id) - 1)
-                is_new = fit.object_id[row] != object_id
+                row, is_fitted = located(fit.object_id, object_id)
+                is_new = ~is_fitted
                 label, strength = fit.clusters.label[row], fit.clusters.strength[row]
                 if is_new.any():
                     joined = fitted.assign(vectors.read(batch)[is_new])

@@ -62,16 +62,19 @@ def join(folder: Path, config: JoinConfig, *, name: str = "joint", replace: bool
     message = f"what {home} joins was made anew since; join again with --replace, or under another --name"
     refuse_made_anew(home, reads, message, replace=replace)
     run = begin(home, "join", config, inputs={}, reads=reads, replace=replace)
-    values = np.stack([ranking.column(each) for each in joined_columns(config.neighbors)], axis=1)
+    names = joined_columns(config.neighbors)
+    values = np.stack([ranking.column(each) for each in names], axis=1)
     is_usable = np.isfinite(values).all(axis=1)
     object_id, values = ranking.object_ids[is_usable], values[is_usable]
-    if not (home / "reference.json").exists():
-        with track("freezing the reference", None):
-            written = {each: Distribution.of(values[:, place]).to_json() for place, each in enumerate(_names(config))}
-            write_json(home / "joined.json", written)
-            _freeze(ranking, object_id, _joint(home, values), config, home)
-    table = Table(home / "table.lance")
+    is_frozen = (home / "reference.json").exists()
+    if not is_frozen:
+        written = {each: Distribution.of(column).to_json() for each, column in zip(names, values.T, strict=True)}
+        write_json(home / "joined.json", written)
     joint = _joint(home, values)
+    if not is_frozen:
+        with track("freezing the reference", None):
+            _freeze(ranking, object_id, joint, config, home)
+    table = Table(home / "table.lance")
     reference = read_reference(home)
 
     def batches(done: Table) -> "Iterator[tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]]":
@@ -85,10 +88,6 @@ def join(folder: Path, config: JoinConfig, *, name: str = "joint", replace: bool
     if n_without:
         log.warning("%d ranked objects have no neighbor distance yet and wait", n_without)
     return finish(home, run, reference=reference.digest, n_objects=len(table))
-
-
-def _names(config: JoinConfig) -> tuple[str, ...]:
-    return joined_columns(config.neighbors)
 
 
 def _joint(home: Path, values: np.ndarray) -> np.ndarray:

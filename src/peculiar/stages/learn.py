@@ -13,7 +13,7 @@ import numpy as np
 from peculiar.checkpoint import file_digest
 from peculiar.learning import BORING, Evidence, Model, Predictor, classes_of, ids_of, learn, liked
 from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run, save_figure, write_json
-from peculiar.survey import Table, first_few, hashed
+from peculiar.survey import Table, first_few, hashed, located
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -240,8 +240,7 @@ def _rows(
     spread = labels.disagreement[np.argsort(labels.object_id)]
     for object_id, vectors, scores in evidence.blocks():
         mean, deviation = model.predict(vectors, scores)
-        row = np.minimum(np.searchsorted(ids, object_id), len(ids) - 1)
-        is_labelled = ids[row] == object_id
+        row, is_labelled = located(ids, object_id)
         disagreement = np.where(is_labelled, spread[row], 0.0)
         gain = acquisition(mean, deviation, best, config.acquisition, disagreement)
         if config.acquisition != "disagreement":

@@ -9,7 +9,7 @@ from peculiar.checkpoint import load_tensors, save_tensors
 from peculiar.feature_set import FeatureSet
 from peculiar.ranking import Ranking, residuals_by
 from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run, refuse_made_anew
-from peculiar.survey import Survey, Table
+from peculiar.survey import Survey, Table, located
 
 if TYPE_CHECKING:
     import numpy as np
@@ -230,8 +230,8 @@ def _place_missing(
         def rows() -> "Iterator[pa.RecordBatch]":
             for batch in objects.scan(["object_id"], batch_size=READ_ROWS, but_not=table):
                 object_id = batch["object_id"].to_numpy().astype(np.int64)
-                row = np.minimum(np.searchsorted(fit.object_id, object_id), len(fit.object_id) - 1)
-                is_fitted, places = fit.object_id[row] == object_id, fit.places[row]
+                row, is_fitted = located(fit.object_id, object_id)
+                places = fit.places[row]
                 if not is_fitted.all():
                     new = read(object_id[~is_fitted])
                     places[~is_fitted] = place(new, fit.vectors, fit.places, n_neighbors=config.n_neighbors)

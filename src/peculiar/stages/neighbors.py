@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from peculiar.checkpoint import load_tensors, save_tensors
 from peculiar.feature_set import FeatureSet, vectors_of
 from peculiar.run import Run, Track, begin, finish, home_of, quiet, refuse_made_anew
-from peculiar.survey import Table
+from peculiar.survey import Table, located
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -108,8 +108,8 @@ def _append_missing(features: FeatureSet, table: Table, config: NeighborsConfig,
         def batches() -> "Iterator[pa.RecordBatch]":
             for batch in features.table.scan(["object_id", "vector"], batch_size=SCAN_ROWS, but_not=table):
                 object_id = batch["object_id"].to_numpy().astype(np.int64)
-                row = np.minimum(np.searchsorted(known, object_id), len(known) - 1)
-                own_rows = np.where(known[row] == object_id, row, -1)
+                row, is_known = located(known, object_id)
+                own_rows = np.where(is_known, row, -1)
                 vectors = scale.standardized(vectors_of(batch["vector"]))
                 distance = mean_distance(frozen["vector"], vectors, config.n_neighbors, own_rows=own_rows)
                 kept = np.isfinite(distance)
