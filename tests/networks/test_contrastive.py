@@ -95,6 +95,10 @@ def test_brightness_tint_and_noise_are_those_asked_for():
 # --- the network
 
 
+def test_the_presets_network_has_the_number_of_parameters_that_the_docs_say():
+    assert sum(each.numel() for each in ContrastiveEncoder().parameters()) == 680_088
+
+
 @pytest.mark.parametrize("size", [32, 45, 64, 100])
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_any_size_and_channels_make_features_of_one_length(size, channels):
