@@ -12,7 +12,7 @@ from peculiar.run import read_run
 
 COMMANDS = (
     *("run", "ingest", "train-gan", "train-encoder", "score", "rank", "release", "add-columns"),
-    *("simulate", "recover", "top", "info", "status", "check", "quarantine", "significance"),
+    *("simulate", "bench", "inject", "simulate-expert", "top", "info", "status", "check", "quarantine", "significance"),
 )
 SMALL = ("--width", 2, "--batch-size", 8, "--n-steps", 4, "--save-every", 2)
 

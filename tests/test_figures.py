@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from peculiar import figures
+from peculiar.figures.bench import figure_grid, figure_orders
 
 HSC = Path(__file__).parents[2] / "shared" / "data" / "hsc"
 IDS = np.array([43158859342174406, -8123456789012345678, 2**63 - 1, 7, 8, 9], np.int64)
@@ -269,7 +270,7 @@ def test_recovery_shows_recall_by_class_and_by_strength():
     classes = ["ring", "merger", "merger", "merger", "merger", "ring"]
     found = {"score": np.array([True, True, False, False, False, True]), "brightness": np.zeros(6, bool)}
     strength = np.array([9.0, 0.1, 0.2, 0.3, np.nan, 10.0])
-    figure = drawn(figures.figure_recovery(classes, found, strength, n_bins=2))
+    figure = drawn(figures.figure_recovery(classes, found, {"strength": strength}, n_bins=2))
     left, right = figure.axes
     assert [label.get_text() for label in left.get_yticklabels()] == ["merger  (4)", "ring  (2)"]
     assert left.lines[0].get_xdata().tolist() == [0.25, 1.0]
@@ -283,6 +284,32 @@ def test_recovery_shows_recall_by_class_and_by_strength():
 def test_recovery_of_nothing_planted_is_refused():
     with pytest.raises(ValueError, match="0 planted"):
         figures.figure_recovery([], {})
+
+
+def test_recovery_is_shown_against_several_numbers_in_rows_of_three():
+    found = {"score": np.array([True, False, True])}
+    against = {f"number {each}": np.arange(3.0) for each in range(4)}
+    figure = drawn(figures.figure_recovery(["a", "b", "b"], found, against))
+    assert [axes.get_xlabel() for axes in figure.axes] == ["recall", *against]
+    assert len({round(axes.get_position().y0, 3) for axes in figure.axes}) == 2
+
+
+def test_orders_have_a_panel_a_kind_and_metric_and_baselines_are_hollow():
+    metrics = {"auroc": 0.7, "auroc_low": 0.6, "auroc_high": 0.8, "average_precision": 0.1, "n": 100, "n_odd": 5}
+    found = {kind: {"score": metrics, "random": metrics | {"auroc": 0.5}} for kind in ("ring", "trail")}
+    figure = drawn(figure_orders(found, ("random",)))
+    assert len(figure.axes) == 4
+    first = figure.axes[0]
+    assert [label.get_text() for label in first.get_yticklabels()] == ["score", "random"]
+    bar, point, _, hollow = first.lines[:4]
+    assert bar.get_xdata().tolist() == [0.6, 0.8]
+    assert point.get_xdata() == [0.7]
+    assert (hollow.get_markerfacecolor(), point.get_markerfacecolor() == "white") == ("white", False)
+
+
+def test_a_grid_writes_every_part_in_its_cell():
+    figure = drawn(figure_grid(np.array([[0.0, 1.0], [0.25, 0.5]]), ["a", "b"], ["x", "y"], title="part"))
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0.00", "1.00", "0.25", "0.50"]
 
 
 def test_weight_sweep_writes_every_number():

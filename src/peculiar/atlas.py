@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from peculiar.feature_set import FeatureSet, default_features
+from peculiar.feature_set import FeatureSet, default_features, feature_sets
 from peculiar.ranking import Ranking
 from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run, recorded_config
 from peculiar.stages.ingest import IngestConfig
@@ -254,6 +254,69 @@ class Atlas:
 
         config = SimulateExpertConfig(truth=Path(truth), **options)
         return simulate_expert(self.folder, config, name=name, replace=True, track=self.track)
+
+    def bench(self, truth: str | Path, *, name: str = "main", **options: Any) -> Run:
+        """Judge every score, feature set and model of interest by a table of the truth. See `BenchConfig`."""
+        from peculiar.stages.bench import BenchConfig, bench
+
+        config = BenchConfig(truth=Path(truth), **options)
+        return bench(self.folder, config, name=name, replace=True, track=self.track)
+
+    def inject(self, *, name: str = "main", replace: bool = False, **options: Any) -> Run:
+        """Plant oddities in copies of the survey's images, score them as all else, and judge every score by them.
+
+        What is made is an atlas of its own, `injections/<name>/atlas`; its `bench/main` has the result. See
+        `InjectConfig` for options.
+        """
+        from peculiar.stages.inject import InjectConfig, inject, take_over
+
+        scores = self.ranking().run.config["scores"]
+        config = self._config(home_of(self.folder, "injections", name), InjectConfig(), options, replace)
+        run = inject(self.folder, config, name=name, replace=replace, track=self.track)
+        child, truth = Atlas(self.folder / run.outputs["atlas"], track=self.track), self.folder / run.outputs["truth"]
+        take_over(self.folder, child.folder, truth, scores=scores, features=self._made_of_images())
+        child._do_as(self)
+        judged = child.bench(truth, seed=config.seed)
+        return dataclasses.replace(run, outputs={**run.outputs, **judged.outputs, "folder": str(child.folder)})
+
+    def _made_of_images(self) -> list[str]:
+        """Feature sets that can be made of other images by the networks there are."""
+        runs = {name: self.features(name).run for name in feature_sets(self.folder)}
+        return [name for name, run in runs.items() if run.config["source"] not in ("table", "pretrained")]
+
+    def _do_as(self, parent: "Atlas") -> None:
+        """Score, rank and relate as the parent did, with networks that are here already."""
+        from peculiar.stages.features import FeaturesConfig
+        from peculiar.stages.forest import ForestConfig
+        from peculiar.stages.join import JoinConfig
+        from peculiar.stages.neighbors import NeighborsConfig
+        from peculiar.stages.rank import RankConfig
+        from peculiar.stages.score import ScoreConfig
+
+        def told(place: str, default: Any) -> dict[str, Any]:
+            recorded = recorded_config(parent.folder / place) or {}
+            usual = {each.name: getattr(default, each.name) for each in dataclasses.fields(default) if each.compare}
+            names = [name for name, each in usual.items() if name in recorded and not isinstance(each, Path)]
+            return {name: _typed(recorded[name], usual[name]) for name in names}
+
+        ranked = told("rankings/main", RankConfig())
+        self.score(name=ranked["scores"], **told(f"scores/{ranked['scores']}", ScoreConfig()))
+        self.rank(**{**ranked, "n_reconstructions": 0})
+        for name in parent._made_of_images():
+            self.make_features(name, **told(f"features/{name}", FeaturesConfig()))
+            if "score_autoencoder" in Table(self.folder / "features" / name / "table.lance").schema.names:
+                self.relate(f"features/{name}")
+        for kind, config, method in (
+            ("neighbors", NeighborsConfig(), self.measure_neighbors),
+            ("forests", ForestConfig(features=""), self.grow_forest),
+        ):
+            for home in sorted(path.parent for path in parent.folder.glob(f"{kind}/*/run.json")):
+                options = told(f"{kind}/{home.name}", config)
+                if options["features"] in parent._made_of_images():
+                    method(home.name, **options)
+                    self.relate(f"{kind}/{home.name}")
+        if read_run(parent.folder / "rankings" / "joint") is not None:
+            self.join(**told("rankings/joint", JoinConfig()))
 
     def relate(self, of: str, *, name: str | None = None, replace: bool = False, **options: Any) -> Run:
         """Give the scores of `of`, "features/NAME" or the like, their relative forms in every ranking."""

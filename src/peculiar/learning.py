@@ -1,10 +1,10 @@
 """What interest is learnt from and predicted for: a feature set and the scores of a ranking, by object."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -70,6 +70,30 @@ def liked(classes: set[str], like: tuple[str, ...], unlike: tuple[str, ...], pat
         raise ValueError(f"like and unlike both name {', '.join(sorted(both))}; leave one of them")
     no = named["unlike"] or {each.casefold() for each in BORING}
     return {each for each in classes if (each.casefold() in named["like"] if like else each.casefold() not in no)}
+
+
+def read_truth(path: Path, column: str, object_id: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What a table says these objects are, as text, empty where it says nothing; and whether it knows the object.
+
+    Raises
+    ------
+    ValueError
+        It has no such column, or knows none of the objects.
+    """
+    from peculiar.io.tables import read_table
+
+    table = read_table(path)
+    if column not in table.column_names:
+        raise ValueError(f"{path} has no column {column}; it has {', '.join(table.column_names)}")
+    ids, has_id = ids_of(table, path)
+    ids, said = ids[has_id], np.array(classes_of(table[column]))[has_id]
+    order = np.argsort(ids, kind="stable")
+    if not len(ids):
+        raise ValueError(f"{path} names no object")
+    row, is_known = located(ids[order], object_id)
+    if not is_known.any():
+        raise ValueError(f"{path} says nothing of the objects of this atlas; give its own truth")
+    return np.where(is_known, said[order][row], ""), is_known
 
 
 class Predictor(Protocol):
@@ -164,6 +188,71 @@ def learn(
     if model == "logistic":
         return _Logistic(rows, grades, weight)
     return _Forest(rows, features, grades, weight, seed)
+
+
+def look_through(
+    vectors: np.ndarray,
+    scores: np.ndarray,
+    values: np.ndarray,
+    is_interesting: np.ndarray,
+    *,
+    model: Model,
+    acquisition: Literal["upper-bound", "expected-improvement", "uncertainty"],
+    n_labels: int,
+    batch_size: int,
+    control: float = 0.0,
+    seed: int = 0,
+) -> np.ndarray:
+    """Rows in the order that an expert who knows the truth would look at them in, asked by a model after each batch.
+
+    The first batch are those of the largest `values`; a part `control` of every other is drawn at random.
+    """
+    from peculiar.scoring.interest import acquisition as gained
+
+    random = np.random.default_rng([seed % 2**64, 1])
+    n_labels = min(n_labels, len(values))
+    looked = np.argsort(-values, kind="stable")[: min(batch_size, n_labels)]
+    while len(looked) < n_labels:
+        grades = is_interesting[looked].astype(np.float64)
+        learnt = learn(model, vectors[looked], scores[looked], grades, seed=seed)
+        mean, deviation = learnt.predict(vectors, scores)
+        gain = gained(mean, deviation, float(np.nanmax(mean[looked])), acquisition)
+        gain[looked] = -np.inf
+        n_next = min(batch_size, n_labels - len(looked))
+        n_control = round(control * n_next)
+        chosen = np.argsort(-np.nan_to_num(gain, nan=-np.inf), kind="stable")[: n_next - n_control]
+        others = np.setdiff1d(np.arange(len(values)), np.concatenate([looked, chosen]))
+        looked = np.concatenate([looked, chosen, random.permutation(others)[:n_control]])
+    return looked
+
+
+def found_by_expert(
+    evidence: Evidence,
+    object_id: np.ndarray,
+    is_interesting: np.ndarray,
+    order: str,
+    seeds: Iterable[int],
+    advance: Callable[[int], None],
+    **told: Any,
+) -> tuple[np.ndarray, np.ndarray]:
+    """How many of interest are found after each object looked at, by `look_through` and by the order alone.
+
+    A seed leaves out a random tenth of all objects, so that repetitions differ. Both are int (n_seeds, n_labels).
+    """
+    known = np.argsort(evidence.ranking.object_ids)
+    row = np.searchsorted(evidence.ranking.object_ids[known], object_id)
+    values = np.nan_to_num(evidence.ranking.column(order)[known][row], nan=-np.inf)
+    vectors, scores = evidence.vectors_of(object_id), evidence.scores_of(object_id)
+    by_loop, by_order = [], []
+    for seed in seeds:
+        shuffled = np.random.default_rng(seed % 2**64).permutation(len(object_id))
+        kept = np.sort(shuffled[: -(-9 * len(object_id) // 10)])
+        looked = look_through(vectors[kept], scores[kept], values[kept], is_interesting[kept], seed=seed, **told)
+        by_loop.append(np.cumsum(is_interesting[kept][looked]))
+        first = np.argsort(-values[kept], kind="stable")[: len(looked)]
+        by_order.append(np.cumsum(is_interesting[kept][first]))
+        advance(1)
+    return np.stack(by_loop), np.stack(by_order)
 
 
 class _Logistic:

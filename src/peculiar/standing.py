@@ -21,8 +21,9 @@ CHARACTERIZE = {
     "maps": "map",
     "clusters": "cluster",
     "portraits": "portray",
-    "recovery": "recover",
+    "bench": "bench",
     "experts": "simulate-expert",
+    "injections": "inject",
 }
 # The networks that a stage reads, by their names in its inputs and in its config.
 NETWORKS = {

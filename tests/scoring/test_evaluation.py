@@ -118,6 +118,36 @@ def test_intervals_narrow_with_the_number_of_anomalies():
     widths = []
     for n in (200, 5_000):
         scores, is_anomalous = made(n)
-        found = evaluate(scores, is_anomalous, n_bootstrap=100)
+        found = evaluate(scores, is_anomalous, n_bootstrap=400)
         widths.append(found["auroc_high"] - found["auroc_low"])
     assert widths[0] > 2.5 * widths[1]
+
+
+@pytest.mark.parametrize("n", [60, 2_000])
+def test_intervals_are_those_of_drawing_the_objects_themselves(n):
+    scores, is_anomalous = made(n)
+    odd, normal = np.flatnonzero(is_anomalous), np.flatnonzero(~is_anomalous)
+    random, drawn = np.random.default_rng(1), []
+    for _ in range(1_500):
+        rows = np.concatenate([random.choice(odd, len(odd)), random.choice(normal, len(normal))])
+        drawn.append([metric(scores[rows], is_anomalous[rows]) for metric in (auroc, average_precision)])
+    found = evaluate(scores, is_anomalous, n_bootstrap=1_500)
+    for name, values in zip(("auroc", "average_precision"), np.transpose(drawn), strict=True):
+        low, high = np.quantile(values, [0.025, 0.975])
+        assert found[f"{name}_low"] == pytest.approx(low, abs=0.1 * (high - low))
+        assert found[f"{name}_high"] == pytest.approx(high, abs=0.1 * (high - low))
+
+
+def test_numbers_that_are_asked_for_are_counted_in_and_all_objects_where_there_are_fewer():
+    found = evaluate(ORDER, ODD, n_tops=(4, 2, 99))
+    assert (found["recall_at_4"], found["precision_at_4"], found["rank_weighted_at_4"]) == (3 / 4, 3 / 4, 7 / 10)
+    assert (found["recall_at_2"], found["precision_at_2"], found["rank_weighted_at_2"]) == (1 / 4, 1 / 2, 2 / 3)
+    assert (found["recall_at_99"], found["precision_at_99"]) == (1, 4 / 10)
+
+
+def test_ties_widen_the_interval_around_one_half():
+    is_anomalous = np.arange(200) < 20
+    found = evaluate(np.zeros(200), is_anomalous, n_bootstrap=100)
+    assert found["auroc"] == 0.5
+    assert found["auroc_low"] < 0.45
+    assert found["auroc_high"] > 0.55

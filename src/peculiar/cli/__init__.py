@@ -9,7 +9,7 @@ import typer
 from peculiar import __version__
 
 # isort: off
-from peculiar.cli import job, look, characterize  # noqa: F401  (they register their commands, in this order)
+from peculiar.cli import job, look, characterize, judge  # noqa: F401  (they register their commands, in this order)
 
 # isort: on
 from peculiar.cli.commands import FAILED, app

@@ -17,9 +17,8 @@ from peculiar.cli.commands import (
     open_atlas,
     presets_text,
     say_done,
-    with_options,
 )
-from peculiar.cli.console import console, print_rows, print_table
+from peculiar.cli.console import console, print_table
 from peculiar.stages.cluster import ClusterConfig
 from peculiar.stages.features import FeaturesConfig
 from peculiar.stages.forest import ForestConfig
@@ -30,7 +29,6 @@ from peculiar.stages.map import MapConfig
 from peculiar.stages.neighbors import NeighborsConfig
 from peculiar.stages.portray import PortrayConfig
 from peculiar.stages.relate import RelateConfig
-from peculiar.stages.simulate_expert import SimulateExpertConfig
 from peculiar.stages.train_autoencoder import PRESETS as AUTOENCODER_PRESETS
 from peculiar.stages.train_autoencoder import TrainAutoencoderConfig
 from peculiar.stages.train_features import PRESETS as FEATURES_PRESETS
@@ -169,23 +167,6 @@ def _say_learnt(atlas: "Atlas", run: Any) -> None:
         console(is_error=False).print(object_id)
 
 
-@app.command("simulate-expert")
-def simulate_expert(
-    atlas: AtlasArgument,
-    truth: Annotated[Path, typer.Argument(help="table of object_id and what it is, as simulate writes it")],
-    name: Annotated[str, typer.Option(help="name of the result's folder")] = "main",
-    **given: Any,
-) -> None:
-    """Let a made expert label by the truth, batch after batch: how many are found, against orders without labels."""
-    run = open_atlas(atlas).simulate_expert(
-        truth, name=name, **{key: each for key, each in given.items() if each is not None}
-    )
-    title = f"{run.outputs['n_interesting']} of interest among {run.outputs['n_objects']:,}; found among the first"
-    print_rows(["order", *run.outputs["looked_at"]], run.outputs["found"], title)
-    console().print(f"figure: {atlas / run.outputs['figure']}")
-
-
-with_options(simulate_expert, SimulateExpertConfig, "truth")
 add_command(
     "relate",
     RelateConfig,

@@ -22,7 +22,6 @@ from peculiar.cli.commands import (
 from peculiar.cli.console import console, print_top, track
 from peculiar.stages.ingest import IngestConfig
 from peculiar.stages.rank import RankConfig
-from peculiar.stages.recover import RecoverConfig
 from peculiar.stages.release import ReleaseConfig
 from peculiar.stages.score import ScoreConfig
 from peculiar.stages.simulate import SimulateConfig
@@ -197,45 +196,4 @@ def simulate(
     )
 
 
-@app.command()
-def recover(
-    atlas: AtlasArgument,
-    truth: Annotated[Path, typer.Argument(help="table of what was planted, as simulate writes it", show_default=False)],
-    **given: Any,
-) -> None:
-    """Show how many planted oddities the atlas found, by class, against baselines without a network."""
-    from rich.table import Table
-
-    from peculiar.stages.recover import recover as judge
-
-    run = judge(
-        atlas,
-        RecoverConfig(truth=truth, **{key: each for key, each in given.items() if each is not None}),
-        replace=True,
-        track=track,
-    )
-    n_planted, n_objects = run.outputs["n_planted"], run.outputs["n_objects"]
-    shown = Table(
-        "class",
-        "kind",
-        "planted",
-        "in the top 1 %",
-        "in the top 5 %",
-        title=f"{n_planted} planted in {n_objects:,}, ordered by {run.outputs['first_shown']}",
-        title_justify="left",
-    )
-    for name, counts in run.outputs["by_class"].items():
-        shown.add_row(name, *map(str, counts.values()))
-    totals = [
-        sum(each[key] for each in run.outputs["by_class"].values())
-        for key in ("planted", "top_1_percent", "top_5_percent")
-    ]
-    shown.add_row("all", "", *map(str, totals), style="bold")
-    console(is_error=False).print(shown)
-    if n_planted < 100:
-        console(is_error=False).print("Few were planted: this is an example, not a measurement.")
-    console().print(f"page: {atlas / run.outputs['page']}")
-
-
 with_options(simulate, SimulateConfig, "output")
-with_options(recover, RecoverConfig, "truth")

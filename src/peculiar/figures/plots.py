@@ -109,49 +109,53 @@ def figure_losses(metrics: Mapping[str, Float[np.ndarray, " n"]], *, x: str = "i
 def figure_recovery(
     classes: Sequence[str],
     found: Mapping[str, Bool[np.ndarray, " n"]],
-    strength: Float[np.ndarray, " n"] | None = None,
+    against: Mapping[str, Float[np.ndarray, " n"]] | None = None,
     *,
     title: str = "Planted objects found",
     n_bins: int = 6,
 ) -> Figure:
-    """How many planted objects each order finds, by class (left) and by the strength of the planted feature (right).
+    """How many odd objects each order finds, by class (first panel) and against any numbers, a panel each.
 
-    Points are the recall, bars 68 % Wilson intervals; the number planted stands beside each class. On the right each
-    point is one of `n_bins` equally filled bins, at its median strength.
+    Points are the recall, bars 68 % Wilson intervals; how many there are stands beside each class. Against a number
+    each point is one of `n_bins` equally filled bins, at its median.
 
     Parameters
     ----------
     classes
-        The class of each planted object.
+        The class of each odd object.
     found
-        For each order of objects, whether it has the planted object in its top.
-    strength
-        In any unit; objects where it is NaN are left out on the right. Without it there is only the left panel.
+        For each order of objects, whether it has the odd object in its top.
+    against
+        By label, a number of each odd object, as its strength or its host's brightness; NaN is left out.
     title
         What was counted, for example the part of the order that was looked at.
     """
-    labels = np.asarray(classes)
+    labels, against = np.asarray(classes), against or {}
     if not len(labels) or any(len(is_found) != len(labels) for is_found in found.values()):
         raise ValueError(f"found must hold one value for each planted object (at least one), {len(labels)} planted")
     names = sorted(set(classes))
-    figure = plot_figure(6.2 if strength is None else 11.0, 1.5 + 0.42 * max(5, len(names)))
-    panels = figure.subplots(1, 1 if strength is None else 2, squeeze=False)[0]
+    n_across = 2 if len(against) == 3 else min(3, 1 + len(against))
+    n_down = -(-(1 + len(against)) // n_across)
+    figure = plot_figure(1.2 + 4.8 * n_across, 0.5 + n_down * (1.0 + 0.42 * max(5, len(names))))
+    panels = list(figure.subplots(n_down, n_across, squeeze=False).ravel())
     for number, (order, is_found) in enumerate(found.items()):
         offset = 0.16 * (number - (len(found) - 1) / 2)
         by_class = [np.asarray(is_found)[labels == name] for name in names]
         _recall_points(panels[0], by_class, np.arange(len(names)) + offset, number, order, is_horizontal=True)
-        if strength is not None:
-            bins, middle = _strength_bins(strength, n_bins)
+        for axes, values in zip(panels[1:], against.values(), strict=False):
+            bins, middle = _strength_bins(values, n_bins)
             by_bin = [np.asarray(is_found)[rows] for rows in bins]
-            _recall_points(panels[1], by_bin, middle, number, order, is_horizontal=False)
+            _recall_points(axes, by_bin, middle, number, order, is_horizontal=False)
             if len(middle) and middle[0] > 0 and middle[-1] > 20 * middle[0]:
-                panels[1].set_xscale("log")
+                axes.set_xscale("log")
     quiet_axes(panels[0], title=title, x="recall")
     panels[0].set_yticks(range(len(names)), [f"{name}  ({int((labels == name).sum())})" for name in names])
     panels[0].set(xlim=(-0.03, 1.03), ylim=(len(names) - 0.5, -0.5))
-    if strength is not None:
-        quiet_axes(panels[1], title="Against strength", x="strength of the planted feature", y="recall")
-        panels[1].set_ylim(-0.03, 1.03)
+    for axes, label in zip(panels[1:], against, strict=False):
+        quiet_axes(axes, x=label, y="recall")
+        axes.set_ylim(-0.03, 1.03)
+    for axes in panels[1 + len(against) :]:
+        axes.remove()
     handles, orders = panels[0].get_legend_handles_labels()
     figure.legend(handles, orders, loc="outside lower center", ncols=min(4, len(orders)), frameon=False, fontsize=TICK)
     return figure

@@ -29,9 +29,11 @@ ARTEFACTS = {
     "missing_band": (0.01, 1.0),
 }
 
-Pattern = Float64[np.ndarray, "3 size size"]
+Pattern = Float64[np.ndarray, "bands size size"]
+Sigma = Float64[np.ndarray, " bands"]  # of the sky, a band
 Grid = Float64[np.ndarray, "size size"]
 
+REACH = 0.42  # of the frame's side: how far from its center oddities of the object go
 SATURATION = 400.0  # survey units a pixel: the core of a star of i = 17.5 in HSC wide
 
 
@@ -40,7 +42,7 @@ class Stain:
     """What an artefact does to a cutout: add `light` before the noise, then keep only the pixels of `kept`."""
 
     light: Pattern
-    kept: Bool[np.ndarray, "3 size size"]
+    kept: Bool[np.ndarray, "bands size size"]
 
 
 def plant(target: Target, planted_class: str, strength: float, *, rng: np.random.Generator, size: int) -> Target:
@@ -54,12 +56,22 @@ def plant(target: Target, planted_class: str, strength: float, *, rng: np.random
     KeyError
         For a class that is not in `ASTROPHYSICAL`.
     """
-    draw, bluer = _DRAWN[planted_class]
-    part, rest = split(target.flux, strength, bluer)
-    return replace(target, lights=(*dimmed(target.lights, rest / target.flux), *draw(rng, target, part, 0.42 * size)))
+    part, rest = split(target.flux, strength, bluer_by(planted_class))
+    drawn = lights_of(target, planted_class, part, rng=rng, size=size)
+    return replace(target, lights=(*dimmed(target.lights, rest / target.flux), *drawn))
 
 
-def stain(planted_class: str, strength: float, *, sky_sigma: Flux, rng: np.random.Generator, size: int) -> Stain:
+def bluer_by(planted_class: str) -> tuple[float, float]:
+    """Magnitudes by which an oddity's g-r and r-i lie below its host's."""
+    return _DRAWN[planted_class][1]
+
+
+def lights_of(target: Target, planted_class: str, flux: Flux, *, rng: np.random.Generator, size: int) -> list[Light]:
+    """The lights of an oddity of this flux around a target, within a frame of `size` pixels."""
+    return _DRAWN[planted_class][0](rng, target, flux, REACH * size)
+
+
+def stain(planted_class: str, strength: float, *, sky_sigma: Sigma, rng: np.random.Generator, size: int) -> Stain:
     """What an artefact of this class and strength does to a cutout with this sky noise.
 
     Raises
@@ -67,10 +79,11 @@ def stain(planted_class: str, strength: float, *, sky_sigma: Flux, rng: np.rando
     KeyError
         For a class that is not in `ARTEFACTS`.
     """
+    bands = len(sky_sigma)
     if planted_class == "missing_band":
-        return Stain(np.zeros((3, size, size)), _missing_band(rng, strength, size))
-    light = _STAINED[planted_class](rng, strength, size) * sky_sigma[:, None, None]
-    return Stain(np.minimum(light, SATURATION), np.ones((3, size, size), bool))
+        return Stain(np.zeros((bands, size, size)), _missing_band(rng, strength, size, bands))
+    light = _STAINED[planted_class](rng, strength, size, bands) * sky_sigma[:, None, None]
+    return Stain(np.minimum(light, SATURATION), np.ones((bands, size, size), bool))
 
 
 def _merger(rng: np.random.Generator, target: Target, flux: Flux, reach: float) -> list[Light]:
@@ -137,15 +150,22 @@ def _blue_knots(rng: np.random.Generator, target: Target, flux: Flux, reach: flo
     return [Cloud(flux, x, y, weights / weights.sum(), blur=0.5)]
 
 
-def _satellite_trail(rng: np.random.Generator, strength: float, size: int) -> Pattern:
+def _second_nucleus(rng: np.random.Generator, target: Target, flux: Flux, reach: float) -> list[Light]:
+    """Another bright point within the body, of nearly its color. Strength: share of i flux."""
+    distance, angle = _pixels(target) * rng.uniform(0.6, 1.3), rng.uniform(0.0, 2.0 * np.pi)
+    x, y = min(distance, reach) * np.cos(angle), min(distance, reach) * np.sin(angle)
+    return [Cloud(flux, np.array([x]), np.array([y]), np.ones(1), blur=0.4)]
+
+
+def _satellite_trail(rng: np.random.Generator, strength: float, size: int, bands: int) -> Pattern:
     """A straight line through the frame, left by one exposure. Strength: brightness of its ridge in sky sigma."""
     x, y = _grid(size)
     angle, offset = rng.uniform(0.0, np.pi), rng.uniform(-0.35, 0.35) * size
     distance = x * np.cos(angle) + y * np.sin(angle) - offset
-    return _tinted(rng, strength * np.exp(-0.5 * (distance / rng.uniform(1.5, 3.0)) ** 2), rest=0.08)
+    return _tinted(rng, strength * np.exp(-0.5 * (distance / rng.uniform(1.5, 3.0)) ** 2), bands, rest=0.08)
 
 
-def _bleed(rng: np.random.Generator, strength: float, size: int) -> Pattern:
+def _bleed(rng: np.random.Generator, strength: float, size: int, bands: int) -> Pattern:
     """A saturated star with its bleeding column and a colored halo. Strength: the column's brightness in sky sigma."""
     x, y = _grid(size)
     side = rng.choice([-1.0, 1.0])
@@ -154,11 +174,11 @@ def _bleed(rng: np.random.Generator, strength: float, size: int) -> Pattern:
     column = np.exp(-0.5 * ((x - star_x) / rng.uniform(0.8, 2.0)) ** 4) * np.exp(-np.abs(y - star_y) / (0.7 * size))
     core = 60.0 / (1.0 + (distance / 3.0) ** 2) ** 2  # the wings of an HSC star: power -4, a little over the seeing
     halo = 0.5 / (1.0 + (distance / (0.25 * size)) ** 4)
-    light = core + _tinted(rng, column, rest=0.3) + _tinted(rng, halo, rest=0.25)
+    light = core + _tinted(rng, column, bands, rest=0.3) + _tinted(rng, halo, bands, rest=0.25)
     return np.asarray(strength * light, np.float64)
 
 
-def _colored_halo(rng: np.random.Generator, strength: float, size: int) -> Pattern:
+def _colored_halo(rng: np.random.Generator, strength: float, size: int, bands: int) -> Pattern:
     """The edge of a ghost or of a bright star's scattered light, in one band. Strength: its surface, sky sigma."""
     x, y = _grid(size)
     radius, angle = rng.uniform(0.5, 2.5) * size, rng.uniform(0.0, 2.0 * np.pi)
@@ -166,30 +186,32 @@ def _colored_halo(rng: np.random.Generator, strength: float, size: int) -> Patte
     distance = np.hypot(x - center * np.cos(angle), y - center * np.sin(angle))
     inside = 0.5 * (1.0 + np.tanh((radius - distance) / rng.uniform(1.0, 8.0)))
     fading = 0.6 + 0.4 * np.clip((distance - radius) / (0.5 * size) + 1.0, 0.0, 1.0)
-    return _tinted(rng, strength * inside * fading, rest=0.04)
+    return _tinted(rng, strength * inside * fading, bands, rest=0.04)
 
 
-def _background_step(rng: np.random.Generator, strength: float, size: int) -> Pattern:
+def _background_step(rng: np.random.Generator, strength: float, size: int, bands: int) -> Pattern:
     """Sky that jumps at an edge of a chip or a coadd's patch. Strength: the jump in sky sigma of the first band."""
     x, y = _grid(size)
     angle = rng.choice([0.0, 0.5, 1.0, 1.5]) * np.pi
     beyond = x * np.cos(angle) + y * np.sin(angle) > rng.uniform(-0.35, 0.35) * size
-    return _tinted(rng, strength * beyond, rest=rng.uniform(0.0, 1.0))
+    return _tinted(rng, strength * beyond, bands, rest=rng.uniform(0.0, 1.0))
 
 
-def _missing_band(rng: np.random.Generator, strength: float, size: int) -> Bool[np.ndarray, "3 size size"]:
+def _missing_band(
+    rng: np.random.Generator, strength: float, size: int, bands: int
+) -> Bool[np.ndarray, "bands size size"]:
     """One band is zero from an edge of the frame on. Strength: the share of the frame that lacks it, rounded up."""
-    kept = np.ones((3, size, size), bool)
-    band, n_rows = int(rng.integers(3)), int(np.ceil(strength * size))
+    kept = np.ones((bands, size, size), bool)
+    band, n_rows = int(rng.integers(bands)), int(np.ceil(strength * size))
     kept[band, :n_rows] = False
     kept[band] = np.rot90(kept[band], int(rng.integers(4)))
     return kept
 
 
-def _tinted(rng: np.random.Generator, pattern: Grid, *, rest: float) -> Pattern:
+def _tinted(rng: np.random.Generator, pattern: Grid, bands: int, *, rest: float) -> Pattern:
     """A pattern at full strength in one band, chosen at random, and up to `rest` of it in the two others."""
-    tint = rng.uniform(0.0, rest, 3)
-    tint[rng.integers(3)] = 1.0
+    tint = rng.uniform(0.0, rest, bands)
+    tint[rng.integers(bands)] = 1.0
     return np.asarray(tint[:, None, None] * pattern, np.float64)
 
 
@@ -216,8 +238,10 @@ _DRAWN: dict[str, tuple[Callable[[np.random.Generator, Target, Flux, float], lis
     "ring": (_ring, (0.4, 0.15)),
     "lensed_arc": (_lensed_arc, (0.9, 0.4)),
     "blue_knots": (_blue_knots, (0.7, 0.35)),
+    "second_nucleus": (_second_nucleus, (0.05, 0.02)),
 }
-_STAINED: dict[str, Callable[[np.random.Generator, float, int], Pattern]] = {
+INJECTED = (*_DRAWN, *ARTEFACTS)  # `plan_survey` leaves out the second nucleus, so that made surveys stay as they were
+_STAINED: dict[str, Callable[[np.random.Generator, float, int, int], Pattern]] = {
     "satellite_trail": _satellite_trail,
     "bleed": _bleed,
     "colored_halo": _colored_halo,

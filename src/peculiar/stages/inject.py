@@ -1,0 +1,263 @@
+"""Plant oddities in copies of the survey's own images: an atlas beside the atlas, and the truth about it."""
+
+import csv
+import dataclasses
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+
+from peculiar.run import (
+    FINISHED,
+    Run,
+    Track,
+    atomic,
+    begin,
+    finish,
+    home_of,
+    quiet,
+    read_run,
+    refuse_made_anew,
+    write_json,
+)
+from peculiar.sky.oddities import INJECTED
+from peculiar.survey import Survey, Table, hashed
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from peculiar.sky.injection import Planted
+
+log = logging.getLogger(__name__)
+AT_ONCE = 256  # images
+COMMIT_ROWS = 2_048
+TRUTH = ("object_id", "planted_class", "planted_kind", "planted_strength", "planted_snr", "planted_radius")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InjectConfig:
+    """What `inject` can be told."""
+
+    n_objects: Annotated[int, "objects of the survey that are taken, at random"] = 20_000
+    odd_fraction: Annotated[float, "part of them that gets an oddity"] = 0.014
+    classes: Annotated[tuple[str, ...], "what is planted, in turn"] = INJECTED
+    share: Annotated[tuple[float, ...], "of an astrophysical oddity: least and largest share of its host's light"] = (
+        0.03,
+        0.5,
+    )
+    depth: Annotated[tuple[float, ...], "of an artefact: least and largest, in deviations of the image's noise"] = (
+        3.0,
+        100.0,
+    )
+    scale: Annotated[tuple[float, ...], "least and largest size of an oddity, of what is usual for its host"] = (
+        0.8,
+        1.25,
+    )
+    seeing: Annotated[float, "width at half maximum of a point in the images, pixels"] = 3.5
+    seed: Annotated[int, "seed of what is taken and planted"] = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.n_objects < 1:
+            raise ValueError(f"n_objects must be at least 1, got {self.n_objects}")
+        if not 0 <= self.odd_fraction <= 1:
+            raise ValueError(f"odd_fraction must be from 0 to 1, got {self.odd_fraction}")
+        unknown = sorted(set(self.classes) - set(INJECTED))
+        if unknown or not self.classes:
+            raise ValueError(f"classes must be of {', '.join(INJECTED)}; got {', '.join(unknown) or 'none'}")
+        for name in ("share", "depth", "scale"):
+            low_high = getattr(self, name)
+            if len(low_high) != 2 or not 0 < low_high[0] <= low_high[1]:
+                raise ValueError(f"{name} must be two positive numbers, ascending, got {low_high}")
+        if self.share[1] > 1:
+            raise ValueError(f"share must be at most 1, all of the host's light, got {self.share[1]}")
+        if not self.seeing > 0:
+            raise ValueError(f"seeing must be positive, got {self.seeing}")
+
+
+def inject(
+    folder: Path, config: InjectConfig, *, name: str = "main", replace: bool = False, track: Track = quiet
+) -> Run:
+    """Fill `injections/<name>`: `atlas`, of a sample in which copies stand in for some objects, and the truth.
+
+    A copy has the id and the catalog's row of its host, whose place it takes: host and copy are never both in the
+    sample. The networks are those of the atlas, which never saw a copy; what was computed of untouched objects is
+    taken over. `truth.csv` says what was planted: class, kind, strength, signal-to-noise, radius (pixels at 96).
+    Objects without light in the middle cannot be hosts, and stay as they are.
+
+    Raises
+    ------
+    ImportError
+        Without GalSim.
+    FileNotFoundError
+        The survey is not complete.
+    ValueError
+        The survey, or the scores, were made anew since.
+    """
+    from peculiar.sky.simulate import require_galsim
+
+    require_galsim()
+    home, ingested = home_of(folder, "injections", name), read_run(folder / "survey")
+    if ingested is None:
+        raise FileNotFoundError(f'the survey in {folder} is not complete; run "peculiar ingest" first')
+    survey = Survey(folder / "survey" / "table.lance")
+    reads = {"survey": ingested.identity}
+    message = f"the survey was made anew since {home}; inject again with --replace, or under another --name"
+    refuse_made_anew(home, reads, message, replace=replace)
+    run = begin(home, "inject", config, inputs={"survey": survey.version}, reads=reads, replace=replace)
+    plan = _Plan(survey, config)
+    child = home / "atlas"
+    n_planted = _write_truth(home / "truth.csv", survey, plan, track)
+    _write_survey(child, survey, plan, config, track)
+    return finish(
+        home,
+        run,
+        n_objects=len(plan.object_id),
+        n_planted=n_planted,
+        atlas=child.relative_to(folder).as_posix(),
+        truth=(home / "truth.csv").relative_to(folder).as_posix(),
+    )
+
+
+class _Plan:
+    """Which objects are taken, and which of them are hosts; what is planted in each depends on its id alone."""
+
+    def __init__(self, survey: Survey, config: InjectConfig) -> None:
+        self.config = config
+        self.object_id = survey.sample(config.n_objects, seed=config.seed)
+        order = np.argsort(hashed(self.object_id, config.seed + 1), kind="stable")
+        self.hosts = self.object_id[order[: round(config.odd_fraction * len(self.object_id))]]
+        self._class = {
+            each: config.classes[place % len(config.classes)] for place, each in enumerate(self.hosts.tolist())
+        }
+
+    def planted_class(self, object_id: int) -> str:
+        """Empty for an object that stays as it is."""
+        return self._class.get(object_id, "")
+
+    def plant(self, object_id: int, image: np.ndarray) -> "tuple[float, Planted | None]":
+        """Strength, and the copy."""
+        from peculiar.sky.injection import kind_of, plant_in
+
+        config, rng = self.config, np.random.default_rng([self.config.seed % 2**64, object_id % 2**64])
+        name = self.planted_class(object_id)
+        low, high = config.share if kind_of(name) == "astrophysical" else config.depth
+        strength = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+        if name == "missing_band":
+            strength /= high  # the deepest lacks it all over
+        scale = float(np.exp(rng.uniform(*np.log(config.scale))))
+        return strength, plant_in(image, name, strength, rng=rng, scale=scale, seeing=config.seeing)
+
+
+def _write_truth(path: Path, survey: Survey, plan: _Plan, track: Track) -> int:
+    """The truth of all objects; how many are odd."""
+    from peculiar.sky.injection import kind_of
+
+    said: dict[int, tuple[object, ...]] = {}
+    with track("planting", len(plan.hosts)) as advance:
+        for start in range(0, len(plan.hosts), AT_ONCE):
+            part = plan.hosts[start : start + AT_ONCE]
+            for object_id, image in zip(part.tolist(), survey.images(part), strict=True):
+                strength, planted = plan.plant(object_id, image)
+                if planted is not None:
+                    name = plan.planted_class(object_id)
+                    numbers = (f"{each:.6g}" for each in (strength, planted.snr, planted.radius))
+                    said[object_id] = (name, kind_of(name), *numbers)
+                advance(1)
+    if n_dark := len(plan.hosts) - len(said):
+        log.warning("%d objects have no light in the middle and cannot be hosts; they stay as they are", n_dark)
+    with atomic(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(TRUTH)
+        for object_id in np.sort(plan.object_id).tolist():
+            writer.writerow((object_id, *said.get(object_id, ("", "", "", "", ""))))
+    return len(said)
+
+
+def _write_survey(child: Path, survey: Survey, plan: _Plan, config: InjectConfig, track: Track) -> None:
+    """The survey of the sample, in which copies stand in for their hosts."""
+    import pyarrow as pa
+
+    home = child / "survey"
+    run = begin(home, "inject", config, inputs={"survey": survey.version})
+    table = Survey(home / "table.lance")
+    fields = [each for each in survey.schema if each.name != "flux"]
+    schema = pa.schema(fields, _without_flux(survey))
+    missing = plan.object_id[~np.isin(plan.object_id, table.object_ids())]
+
+    def batches() -> "Iterator[pa.RecordBatch]":
+        for start in range(0, len(missing), AT_ONCE):
+            part = missing[start : start + AT_ONCE]
+            rows = survey.take(part, schema.names)
+            images = survey.images_of(rows).copy()
+            for place, object_id in enumerate(part.tolist()):
+                if plan.planted_class(object_id):
+                    _, planted = plan.plant(object_id, images[place])
+                    images[place] = images[place] if planted is None else planted.image
+            stored = pa.FixedSizeBinaryArray.from_buffers(
+                schema.field("image").type, len(images), [None, pa.py_buffer(images.tobytes())]
+            )
+            columns = [stored if each == "image" else rows[each].combine_chunks() for each in schema.names]
+            yield pa.record_batch(columns, schema=schema)
+            advance(len(part))
+
+    with track("writing the survey", len(plan.object_id)) as advance:
+        advance(len(plan.object_id) - len(missing))
+        table.append_in_commits(batches(), schema, n_rows=COMMIT_ROWS)
+    finish(home, run, n_objects=len(table), n_quarantined=0)
+
+
+def _without_flux(survey: Survey) -> dict[bytes, bytes]:
+    """Metadata of the survey's images, without flux: oddities are planted in what is shown."""
+    return {**(survey.schema.metadata or {}), **dataclasses.replace(survey.form, flux_bands=0).to_metadata()}
+
+
+def take_over(folder: Path, child: Path, truth: Path, *, scores: str, features: Sequence[str]) -> None:
+    """Give a child its parent's networks, and what the parent computed of objects that were not touched.
+
+    What the child has begun is left as it is.
+    """
+    from peculiar.io.tables import read_table
+
+    for home in sorted((folder / "networks").iterdir()):
+        trained, taken = read_run(home), child / "networks" / home.name
+        if trained is not None and read_run(taken) is None:
+            shutil.copytree(
+                home,
+                taken,
+                copy_function=_link,
+                ignore=shutil.ignore_patterns(".*", "events", "run.json", "state.safetensors"),
+                dirs_exist_ok=True,
+            )
+            # What it was trained on is not here, and so cannot change.
+            write_json(taken / FINISHED, dataclasses.asdict(dataclasses.replace(trained, reads={})))
+    said = read_table(truth)
+    is_untouched = np.array([not each for each in said["planted_class"].to_pylist()])
+    untouched = np.sort(said["object_id"].to_numpy()[is_untouched])
+    for place in (f"scores/{scores}", *(f"features/{each}" for each in features)):
+        mine, theirs = Table(child / place / "table.lance"), Table(folder / place / "table.lance")
+        if mine.exists():
+            continue
+        (child / place).mkdir(parents=True, exist_ok=True)
+        if (pca := folder / place / "pixel_pca.safetensors").exists():
+            shutil.copyfile(pca, child / place / pca.name)
+        mine.append_in_commits(_rows_of(theirs, untouched), theirs.schema, n_rows=COMMIT_ROWS)
+
+
+def _rows_of(table: Table, object_id: np.ndarray) -> "Iterator[pa.RecordBatch]":
+    for start in range(0, len(object_id), COMMIT_ROWS):
+        yield from table.take(object_id[start : start + COMMIT_ROWS], table.schema.names).to_batches()
+
+
+def _link(source: str, target: str) -> None:
+    """Another name of a file that is only ever replaced, never written into; a copy where disks differ."""
+    Path(target).unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
