@@ -18,12 +18,12 @@ from sklearn.metrics import roc_auc_score
 from environment import machine_line
 from peculiar import Atlas, engine
 from peculiar.checkpoint import TrainingFolder, load_network
-from peculiar.networks.contrastive import ContrastiveEncoder
+from peculiar.networks.contrastive import LOOKS, ContrastiveEncoder
 from peculiar.scoring.neighbors import mean_distance, nearest
 
 
 def learnt(atlas: Atlas) -> tuple[np.ndarray, np.ndarray]:
-    """Ids, and what the network has learnt of their images."""
+    """Ids, and what the network has learnt of their images, (looks, n, n_learnt)."""
     path = TrainingFolder(atlas.folder / "networks" / "self-supervised").checkpoint_path()
     network, machine = load_network(path, "encoder", ContrastiveEncoder), engine.machine()
     machine.place(network)
@@ -33,7 +33,7 @@ def learnt(atlas: Atlas) -> tuple[np.ndarray, np.ndarray]:
             ids.append(batch["object_id"].to_numpy())
             with machine.precision():
                 parts.append(network.learnt(machine.tensor(atlas.survey.images_of(batch))).cpu().numpy())
-    return np.concatenate(ids), np.concatenate(parts).astype(np.float64)
+    return np.concatenate(ids), np.concatenate(parts, axis=1).astype(np.float64)
 
 
 def forms(vectors: np.ndarray) -> dict[str, np.ndarray]:
@@ -61,15 +61,16 @@ def main() -> None:
     )
     planted = np.flatnonzero(name != "")
     print(machine_line())
-    for label, made in forms(vectors).items():
-        distance = mean_distance(made, made, 10, own_rows=np.arange(len(made)))
-        parts = []
-        for each in sorted(set(kind) - {""}):
-            judged = (kind == "") | (kind == each)
-            parts.append(f"{each} {roc_auc_score(kind[judged] == each, distance[judged]):.3f}")
-        among, _ = nearest(made[planted], made[planted], 10, own_rows=np.arange(len(planted)))
-        own = (name[planted][among] == name[planted][:, None]).mean()
-        print(f"{label:32s} {' '.join(parts)} own class {own:.3f}", flush=True)
+    for look, learnt_of in zip(LOOKS, vectors, strict=True):
+        for label, made in forms(learnt_of).items():
+            distance = mean_distance(made, made, 10, own_rows=np.arange(len(made)))
+            parts = []
+            for each in sorted(set(kind) - {""}):
+                judged = (kind == "") | (kind == each)
+                parts.append(f"{each} {roc_auc_score(kind[judged] == each, distance[judged]):.3f}")
+            among, _ = nearest(made[planted], made[planted], 10, own_rows=np.arange(len(planted)))
+            own = (name[planted][among] == name[planted][:, None]).mean()
+            print(f"{look:8s} {label:32s} {' '.join(parts)} own class {own:.3f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,10 @@ def orders(atlas: Atlas) -> dict[str, np.ndarray]:
     names = {
         "a": "score_anom_conditional",
         "g": "score_gen_conditional",
-        "n": "score_neighbors_self-supervised",
-        "c": "score_neighbors_self-supervised_conditional",
+        "f": "score_neighbors_frame",
+        "ff": "score_neighbors_frame_conditional",
+        "c": "score_neighbors_center",
+        "cc": "score_neighbors_center_conditional",
         "brightness": "brightness",
     }
     found = {key: ranking.column(name) for key, name in names.items()}
@@ -37,10 +39,11 @@ def orders(atlas: Atlas) -> dict[str, np.ndarray]:
         values = np.stack([found[key] for key in keys.split("+")], axis=1)
         return joint([Distribution.of(each) for each in values.T], values)
 
-    for keys in ("a+n", "a+c", "a+n+c", "g+n+c"):
+    for keys in ("a+f", "a+cc", "f+cc", "a+f+ff", "a+c+cc", "a+f+cc", "a+f+ff+c+cc", "g+f+cc", "a+g+f+cc"):
+        found[f"Fisher {keys}"] = fisher(keys)
+    for keys in ("a+f+cc",):
         found[f"sum of ranks {keys}"] = sum(part[key] for key in keys.split("+"))
         found[f"sum of normal deviations {keys}"] = sum(norm.ppf(part[key]) for key in keys.split("+"))
-        found[f"Fisher {keys}"] = fisher(keys)
     return found
 
 
@@ -57,7 +60,7 @@ def main() -> None:
             print(
                 f"{by} at a false-discovery rate of {level:g}: {is_found.sum()}, planted {is_planted[is_found].sum()}"
             )
-    print("a, g: conditional score_anom, score_gen; n, c: neighbor distance, as it is and conditional")
+    print("a, g: conditional score_anom, score_gen; f, c: neighbor distance of frame and center; ff, cc: conditional")
     for name, values in orders(atlas).items():
         for each in sorted(set(kind) - {""}):
             is_judged = (kind == "") | (kind == each)

@@ -162,8 +162,9 @@ class Atlas:
         asked = self._unless_begun("self-supervised", plan.preset)
         self.train_features(preset=asked, device=plan.device, seed=plan.seed)
         self.make_features("self-supervised", device=plan.device)
-        self.measure_neighbors(seed=plan.seed)
-        self.relate("neighbors/self-supervised", seed=plan.seed)
+        for look in ("frame", "center"):
+            self.measure_neighbors(look, seed=plan.seed)
+            self.relate(f"neighbors/{look}", seed=plan.seed)
         self.join(seed=plan.seed)
 
     # Kinds of things: features, forests, neighbors, maps.
@@ -221,11 +222,15 @@ class Atlas:
         return grow_forest(self.folder, config, name=name, replace=replace, track=self.track)
 
     def measure_neighbors(self, name: str = "self-supervised", *, replace: bool = False, **options: Any) -> Run:
-        """Score by the distance to neighbors in the feature set of its name, or `features`. See `NeighborsConfig`."""
+        """Score by the distance to neighbors in the feature set of its name, or `features`. See `NeighborsConfig`.
+
+        "frame" and "center" are those looks of the self-supervised features.
+        """
         from peculiar.stages.neighbors import NeighborsConfig, measure_neighbors
 
         home = home_of(self.folder, "neighbors", name)
-        config = self._config(home, NeighborsConfig(features=name), options, replace)
+        looks = {look: NeighborsConfig(look=look) for look in ("frame", "center")}
+        config = self._config(home, looks.get(name, NeighborsConfig(features=name)), options, replace)
         return measure_neighbors(self.folder, config, name=name, replace=replace, track=self.track)
 
     def join(self, *, name: str = "joint", replace: bool = False, **options: Any) -> Run:

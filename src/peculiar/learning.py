@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from peculiar.feature_set import FeatureSet, take_vectors
-from peculiar.ranking import Ranking
+from peculiar.ranking import JOINED, RELATIONS, Ranking
 from peculiar.run import read_run
 from peculiar.survey import located
 
@@ -116,14 +116,13 @@ class Evidence:
     @cached_property
     def score_names(self) -> list[str]:
         """Scores that are looked at: the first shown, and what it joins."""
-        wanted = ("score_joint", "score_anom_conditional", f"score_neighbors_{self.features.name}")
+        wanted = ("score_joint", *JOINED)
         return [name for name in wanted if name in self.ranking.schema.names]
 
     @property
     def reads(self) -> dict[str, str]:
         """Identities of the folders that all of it comes from, by place."""
-        places = ["rankings/joint", f"rankings/neighbors-{self.features.name}"]
-        runs = {place: read_run(self.ranking.folder / place) for place in places}
+        runs = {place: read_run(self.ranking.folder / place) for place in ("rankings/joint", *RELATIONS)}
         found = {place: run.identity for place, run in runs.items() if run is not None}
         found[f"rankings/{self.ranking.home.name}"] = self.ranking.run.identity
         found[f"features/{self.features.name}"] = self.features.run.identity

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from peculiar.networks.contrastive import (
+    LOOKS,
     ContrastiveEncoder,
     ContrastiveTraining,
     Views,
@@ -58,7 +59,7 @@ def test_a_view_is_the_image_turned_about_its_center(shift):
     image = torch.zeros(1, 1, 33, 33)
     image[0, 0, 16, 24] = 1.0
     views = Views(zoom=(1.0, 1.0), shift=shift, gain=0.0, tint=0.0, noise=0.0).of(
-        image.repeat(64, 1, 1, 1), torch.Generator().manual_seed(0)
+        image.repeat(64, 1, 1, 1), 33, torch.Generator().manual_seed(0)
     )
     y, x = np.mgrid[:33, :33] - 16.0
     angles, radii = [], []
@@ -76,17 +77,17 @@ def test_a_view_is_the_image_turned_about_its_center(shift):
 def test_a_zoomed_view_shows_the_inner_part_larger():
     image = torch.zeros(1, 1, 64, 64)
     image[..., 16:48, 16:48] = 1.0
-    (view,) = Views(zoom=(0.5, 0.5), shift=0.0, gain=0.0, tint=0.0, noise=0.0).of(image, torch.Generator())
+    (view,) = Views(zoom=(0.5, 0.5), shift=0.0, gain=0.0, tint=0.0, noise=0.0).of(image, 64, torch.Generator())
     assert view.mean() > 0.9  # the inner half, turned: some corners are beyond
 
 
 def test_brightness_tint_and_noise_are_those_asked_for():
     images = torch.full((3000, 3, 8, 8), 0.3)
-    bright = Views(zoom=(1.0, 1.0), shift=0.0, gain=0.1, tint=0.02, noise=0.0).of(images, torch.Generator())
+    bright = Views(zoom=(1.0, 1.0), shift=0.0, gain=0.1, tint=0.02, noise=0.0).of(images, 8, torch.Generator())
     logs = torch.log(bright.mean((2, 3)) / 0.3)
     assert logs.mean(1).std().item() == pytest.approx(math.hypot(0.1, 0.02 / math.sqrt(3)), rel=0.1)
     assert (logs - logs.mean(1, keepdim=True)).std().item() == pytest.approx(0.02 * math.sqrt(2 / 3), rel=0.1)
-    noisy = Views(zoom=(1.0, 1.0), shift=0.0, gain=0.0, tint=0.0, noise=0.06).of(images, torch.Generator())
+    noisy = Views(zoom=(1.0, 1.0), shift=0.0, gain=0.0, tint=0.0, noise=0.06).of(images, 8, torch.Generator())
     assert (noisy - 0.3).flatten(1).std(1).mean().item() == pytest.approx(0.03, rel=0.1)
     assert bright.min() >= 0
     assert noisy.max() <= 1
@@ -107,8 +108,10 @@ def test_any_size_and_channels_make_features_of_one_length(size, channels):
     with torch.no_grad():
         network.freeze_components(network.learnt(images))
         features = network.features(images)
-    assert features.shape == (40, 6)
-    torch.testing.assert_close(features.norm(dim=1), torch.full((40,), math.sqrt(6)))
+    assert features.shape == (40, 12)
+    assert network.n_features == 12
+    for look in features.split(6, dim=1):
+        torch.testing.assert_close(look.norm(dim=1), torch.full((40,), math.sqrt(6)))
 
 
 def test_features_do_not_depend_on_how_an_object_is_turned():
@@ -123,17 +126,41 @@ def test_features_do_not_depend_on_how_an_object_is_turned():
 def test_components_of_the_sample_are_uncorrelated_and_of_equal_spread():
     network, images = frozen(encoder())
     with torch.no_grad():
-        components = (network.learnt(images) - network.center) @ network.components
-    torch.testing.assert_close(torch.cov(components.T), torch.eye(6), rtol=1e-3, atol=1e-3)
+        components = (network.learnt(images) - network.center[:, None]) @ network.components
+    for look in components:
+        torch.testing.assert_close(torch.cov(look.T), torch.eye(6), rtol=1e-3, atol=1e-3)
 
 
 def test_directions_without_spread_count_for_nothing():
     network = encoder()
-    learnt = torch.zeros(50, network.n_learnt)
-    learnt[:, 3] = torch.linspace(0, 1, 50)
+    learnt = torch.zeros(len(LOOKS), 50, network.n_learnt)
+    learnt[:, :, 3] = torch.linspace(0, 1, 50)
     network.freeze_components(learnt)
     assert torch.isfinite(network.components).all()
-    assert (network.components.abs() > 0).any(1).sum() == 1
+    assert (network.components.abs() > 0).any(2).sum(1).tolist() == [1, 1]
+
+
+def test_the_center_does_not_see_what_lies_at_the_edge():
+    network, images = frozen(encoder(zoom=(0.4, 1.0)))
+    changed = images.clone()
+    changed[..., :6] = 1.0
+    changed[..., -6:] = 1.0
+    with torch.no_grad():
+        frame, center = (network.features(changed) - network.features(images)).split(6, dim=1)
+    assert network.looks == pytest.approx((0.85, 0.55))
+    assert LOOKS == ("frame", "center")
+    assert center.abs().max() == 0
+    assert frame.norm(dim=1).min() > 0.1
+
+
+def test_a_near_view_is_of_the_images_own_pixels():
+    """Stripes of one pixel are there when half of the image is shown, and are smoothed away when all of it is."""
+    images = torch.zeros(4, 1, 64, 64)
+    images[..., ::2] = 1.0
+    still = {"shift": 0.0, "gain": 0.0, "tint": 0.0, "noise": 0.0}
+    near, far = (Views(zoom=(zoom, zoom), **still).of(images, 32, torch.Generator()) for zoom in (0.5, 1.0))
+    assert near.std() > 0.2
+    assert far.std() < 0.15
 
 
 def test_an_image_of_a_views_size_is_not_touched():

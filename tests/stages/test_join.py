@@ -11,8 +11,8 @@ from peculiar.scoring.scores import Distribution, joint
 SMALL = {"width": 2, "n_features": 5, "side": 16, "batch_size": 16, "n_steps": 2}
 COLUMNS = [
     "score_anom_conditional",
-    "score_neighbors_self-supervised",
-    "score_neighbors_self-supervised_conditional",
+    "score_neighbors_frame",
+    "score_neighbors_center_conditional",
 ]
 
 
@@ -23,10 +23,16 @@ def joined(tmp_path_factory, ranked):
     atlas = Atlas(folder)
     atlas.train_features(**SMALL)
     atlas.make_features("self-supervised")
-    atlas.measure_neighbors()
-    atlas.relate("neighbors/self-supervised")
+    measure_looks(atlas)
     atlas.join()
     return folder
+
+
+def measure_looks(atlas):
+    for look in ("frame", "center"):
+        atlas.measure_neighbors(look)
+        run = atlas.relate(f"neighbors/{look}")
+    return run
 
 
 def test_the_joint_score_is_fishers_of_the_parts_above():
@@ -61,7 +67,7 @@ def test_it_is_first_shown_and_has_every_form(joined, inputs):
     assert_array_equal(top["object_id"], atlas.top(5, by="score_joint")["object_id"])
     assert "Fisher" in top["score_joint"].description
     states = {each.folder: each.state for each in atlas.status()}
-    assert states["rankings/joint"] == states["neighbors/self-supervised"] == "complete"
+    assert states["rankings/joint"] == states["neighbors/center"] == "complete"
 
 
 def test_later_objects_meet_the_same_references(joined, tmp_path, made, inputs):
@@ -70,20 +76,17 @@ def test_later_objects_meet_the_same_references(joined, tmp_path, made, inputs):
     before = atlas.ranking().rows(inputs.object_id)["score_joint"]
     made.write(tmp_path / "more", made.images(5, seed=9), [f"new{each}.png" for each in range(5)])
     atlas.ingest(tmp_path / "more")
-    for work in (atlas.score, atlas.rank, lambda: atlas.make_features("self-supervised"), atlas.measure_neighbors):
+    for work in (atlas.score, atlas.rank, lambda: atlas.make_features("self-supervised"), lambda: measure_looks(atlas)):
         work()
-    atlas.relate("neighbors/self-supervised")
     assert atlas.join().outputs["n_objects"] == 69
     assert atlas.ranking().rows(inputs.object_id)["score_joint"].equals(before)
 
 
 def test_what_is_joined_must_be_there_and_the_same(joined, ranked, tmp_path, caplog):
-    with pytest.raises(
-        FileNotFoundError, match='rankings/neighbors-self-supervised is not complete; run "peculiar neig'
-    ):
+    with pytest.raises(FileNotFoundError, match='rankings/neighbors-frame is not complete; run "peculiar neig'):
         Atlas(ranked).join()
     folder = shutil.copytree(joined, tmp_path / "atlas")
-    Atlas(folder).relate("neighbors/self-supervised", replace=True)
+    Atlas(folder).relate("neighbors/center", replace=True)
     assert {each.folder: each.state for each in Atlas(folder).status()}["rankings/joint"] == "stale"
     assert Atlas(folder).ranking().first_shown == "score_anom_conditional"  # a stale order is not shown
     assert "rankings/joint is stale" in caplog.text
@@ -98,12 +101,11 @@ def test_objects_that_are_not_scored_yet_wait(joined, tmp_path, made):
     made.write(tmp_path / "more", made.images(5, seed=9), [f"new{each}.png" for each in range(5)])
     atlas.ingest(tmp_path / "more")
     atlas.make_features("self-supervised")
-    atlas.measure_neighbors()
-    assert atlas.relate("neighbors/self-supervised").outputs["n_objects"] == 64
+    assert measure_looks(atlas).outputs["n_objects"] == 64
     atlas.join()
     states = {each.folder: each.state for each in atlas.status()}
-    assert states["rankings/neighbors-self-supervised"] == "behind"
+    assert states["rankings/neighbors-frame"] == "behind"
     assert atlas.ranking().first_shown == "score_joint"
-    for work in (atlas.score, atlas.rank, lambda: atlas.relate("neighbors/self-supervised")):
+    for work in (atlas.score, atlas.rank, lambda: measure_looks(atlas)):
         work()
     assert atlas.join().outputs["n_objects"] == 69

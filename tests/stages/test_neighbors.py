@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace as replaced
 
 import numpy as np
 import pyarrow as pa
@@ -17,13 +18,13 @@ def drawn(n, seed=0):
     return (np.random.default_rng(seed).normal(size=(n, 4)) * [1, 10, 100, 0.01]).astype(np.float32)
 
 
-def write_features(folder, object_id, vectors):
+def write_features(folder, object_id, vectors, kind="table"):
     schema = pa.schema([("object_id", pa.int64()), ("vector", pa.list_(pa.float32(), 4))])
     packed = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), 4)
     home = folder / "features" / "look"
     run = begin(home, "features", CONFIG, inputs={})
     Table(home / "table.lance").append([pa.record_batch([pa.array(object_id), packed], schema=schema)], schema)
-    finish(home, run)
+    finish(home, run, kind=kind)
 
 
 @pytest.fixture
@@ -96,3 +97,19 @@ def test_too_few_objects_are_refused_before_anything_is_made(tmp_path):
     assert not (tmp_path / "neighbors").exists()
     with pytest.raises(ValueError, match="n_reference must be more than the 10 neighbors"):
         NeighborsConfig(n_reference=10)
+
+
+def test_a_look_is_its_part_of_self_supervised_vectors(tmp_path):
+    vectors = drawn(60)
+    write_features(tmp_path, np.arange(60), vectors, kind="self-supervised")
+    for look, part in (("frame", vectors[:, :2]), ("center", vectors[:, 2:])):
+        measure_neighbors(tmp_path, replaced(CONFIG, look=look), name="it", replace=look == "center")
+        places = standardized(part, part)
+        distance, _ = NearestNeighbors(n_neighbors=4).fit(places).kneighbors(places)
+        assert_allclose(scores(tmp_path, np.arange(60)), distance[:, 1:].mean(axis=1), rtol=1e-4)
+
+
+def test_other_features_have_no_looks(folder):
+    with pytest.raises(ValueError, match="features/look has no look 'center', as it was made by table; only"):
+        measure_neighbors(folder, replaced(CONFIG, look="center"), name="it")
+    assert not (folder / "neighbors" / "it").exists()

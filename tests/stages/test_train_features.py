@@ -28,7 +28,7 @@ def trained(tmp_path_factory, ingested):
 
 def test_vectors_are_the_networks_of_each_object_alone(trained, inputs):
     opened = Atlas(trained).features("self-supervised")
-    assert (len(opened), opened.n_features, opened.run.outputs["kind"]) == (64, 5, "self-supervised")
+    assert (len(opened), opened.n_features, opened.run.outputs["kind"]) == (64, 10, "self-supervised")
     path = TrainingFolder(trained / HOME).checkpoint_path()
     network = load_network(path, "encoder", ContrastiveEncoder)
     chosen = [40, 3, 63]

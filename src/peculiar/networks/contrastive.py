@@ -24,15 +24,17 @@ N_PROJECTED = 64  # numbers that views are compared by in the loss; not kept
 AVERAGE_DECAY = 0.99  # a step
 LEAST_SPREAD = 1e-6  # of the largest variance: below is rounding
 TURNS = 4  # quarter turns, each as it is and mirrored, that a feature is the mean over
+LOOKS = ("frame", "center")  # what features are made of, in this order: most of the image, and its middle
 
 
 class ContrastiveEncoder(nn.Module):
     """A small residual network (He et al. 2016): an image of any size and channels to a few numbers.
 
-    What it has learnt is the mean over the last layer's places, 8 `width` numbers, most of them much alike. Features
-    are that, averaged over the eight symmetries of the square, so that they do not depend on how an object is turned;
-    then brought to `n_features` principal components of equal spread, and to length sqrt(`n_features`): what counts is
-    the direction, as in the loss. The components are those of a sample, frozen by `freeze_components`.
+    What it has learnt of a view is the mean over the last layer's places, 8 `width` numbers, most of them much alike.
+    An image is looked at twice, most of its frame and the middle of it (`LOOKS`), each averaged over the eight
+    symmetries of the square, so that nothing depends on how an object is turned. Of each look the features are
+    `n_features` principal components of equal spread, brought to length sqrt(`n_features`): what counts is the
+    direction, as in the loss. The components are those of a sample, frozen by `freeze_components`.
 
     Parameters
     ----------
@@ -43,31 +45,43 @@ class ContrastiveEncoder(nn.Module):
     side
         Pixels of a view, a multiple of 8.
     n_features
-        Length of the features, at most 8 `width`.
+        Length of the features of a look, at most 8 `width`.
     zoom
-        Part of the image's side that features are made of: the middle of what the views showed.
+        Least and largest part of the image's side that the views showed; the looks lie a quarter from either end.
     """
 
     def __init__(
-        self, *, channels: int = 3, width: int = 24, side: int = 64, n_features: int = 128, zoom: float = 0.8
+        self,
+        *,
+        channels: int = 3,
+        width: int = 24,
+        side: int = 64,
+        n_features: int = 128,
+        zoom: tuple[float, float] = (0.35, 1.0),
     ) -> None:
         super().__init__()
-        self.side, self.n_learnt, self.n_features, self.zoom = side, width * 2**N_BLOCKS, n_features, zoom
+        self.side, self.n_learnt, self.n_components = side, width * 2**N_BLOCKS, n_features
+        self.n_features = n_features * len(LOOKS)
+        low, high = zoom
+        self.looks = (low + 0.75 * (high - low), low + 0.25 * (high - low))
         widths = [width * 2**block for block in range(N_BLOCKS + 1)]
         first = nn.Conv2d(channels, width, 3, padding=1, bias=False)
         self.stem = nn.Sequential(first, nn.BatchNorm2d(width), nn.ReLU())
         self.blocks = nn.Sequential(*(_ResidualBlock(a, b) for a, b in pairwise(widths)))
-        self.register_buffer("center", torch.zeros(self.n_learnt))
-        self.register_buffer("components", torch.zeros(self.n_learnt, n_features))
+        self.register_buffer("center", torch.zeros(len(LOOKS), self.n_learnt))
+        self.register_buffer("components", torch.zeros(len(LOOKS), self.n_learnt, n_features))
 
     def forward(self, views: Float[Tensor, "n channels side side"]) -> Float[Tensor, "n n_learnt"]:
         """What is learnt of views, as they lie."""
         learnt: Tensor = self.blocks(self.stem(views * 2 - 1)).float().mean((2, 3))
         return learnt
 
-    def learnt(self, images: Float[Tensor, "n channels size size"]) -> Float[Tensor, "n n_learnt"]:
-        """What is learnt of whole images, the mean over the eight symmetries of the square."""
-        margin = round(images.shape[-1] * (1 - self.zoom) / 2)
+    def learnt(self, images: Float[Tensor, "n channels size size"]) -> Float[Tensor, "looks n n_learnt"]:
+        """What is learnt of whole images in each look, the mean over the eight symmetries of the square."""
+        return torch.stack([self._learnt_in(images, zoom) for zoom in self.looks])
+
+    def _learnt_in(self, images: Tensor, zoom: float) -> Tensor:
+        margin = round(images.shape[-1] * (1 - zoom) / 2)
         inner = images[..., margin : images.shape[-1] - margin, margin : images.shape[-1] - margin]
         views = resized(inner, self.side)
         total = torch.zeros(len(images), self.n_learnt, device=images.device)
@@ -77,22 +91,23 @@ class ContrastiveEncoder(nn.Module):
         return total / (2 * TURNS)
 
     def features(self, images: Float[Tensor, "n channels size size"]) -> Float[Tensor, "n n_features"]:
-        """Features of whole images, each of length sqrt(n_features)."""
-        components = (self.learnt(images) - self.get_buffer("center")) @ self.get_buffer("components")
-        return functional.normalize(components, dim=1) * math.sqrt(self.n_features)
+        """Features of whole images: those of each look, one after the other, each of length sqrt(n_components)."""
+        offsets = self.learnt(images) - self.get_buffer("center")[:, None]
+        components = functional.normalize(offsets @ self.get_buffer("components"), dim=2)
+        return components.movedim(0, 1).flatten(1) * math.sqrt(self.n_components)
 
     @torch.no_grad()
-    def freeze_components(self, learnt: Float[Tensor, "n n_learnt"]) -> None:
-        """Take center and principal components of equal spread from what is learnt of a sample.
+    def freeze_components(self, learnt: Float[Tensor, "looks n n_learnt"]) -> None:
+        """Take center and principal components of equal spread, look by look, from what is learnt of a sample.
 
         A direction in which the sample has no spread counts for nothing.
         """
-        spread, directions = torch.linalg.eigh(torch.cov(learnt.double().T))
-        largest = spread[-1].clamp(min=torch.finfo(torch.float32).tiny)
-        scale = torch.where(spread > LEAST_SPREAD * largest, spread, torch.inf).rsqrt()
-        kept = (directions * scale).flip(1)[:, : self.n_features]
-        self.get_buffer("center").copy_(learnt.double().mean(0))
-        self.get_buffer("components").copy_(kept)
+        for look, sample in enumerate(learnt.double()):
+            spread, directions = torch.linalg.eigh(torch.cov(sample.T))
+            largest = spread[-1].clamp(min=torch.finfo(torch.float32).tiny)
+            scale = torch.where(spread > LEAST_SPREAD * largest, spread, torch.inf).rsqrt()
+            self.get_buffer("center")[look] = sample.mean(0)
+            self.get_buffer("components")[look] = (directions * scale).flip(1)[:, : self.n_components]
 
 
 class _ResidualBlock(nn.Module):
@@ -124,14 +139,14 @@ def resized(images: Float[Tensor, "n channels size size"], side: int) -> Float[T
 class Views:
     """How two views of one galaxy may differ; each range is what a galaxy allows and stays itself."""
 
-    zoom: tuple[float, float] = (0.6, 1.0)  # part of the image's side that is seen
+    zoom: tuple[float, float] = (0.35, 1.0)  # part of the image's side that is seen
     shift: float = 0.05  # of the image's side, at most
     gain: float = 0.15  # deviation of the log brightness
     tint: float = 0.03  # deviation of the log brightness of each channel
     noise: float = 0.03  # deviation of the noise added, at most
 
-    def of(self, images: Float[Tensor, "n channels size size"], random: torch.Generator) -> Tensor:
-        """One view of every image: turned, perhaps mirrored, shifted, zoomed, brightened, tinted, noisy."""
+    def of(self, images: Float[Tensor, "n channels size size"], side: int, random: torch.Generator) -> Tensor:
+        """One view of every image, of `side` pixels: turned, perhaps mirrored, shifted, zoomed, brightened, noisy."""
         n, channels = images.shape[:2]
 
         def uniform(low: float, high: float) -> Tensor:
@@ -142,14 +157,26 @@ class Views:
         cos, sin = zoom * torch.cos(angle), zoom * torch.sin(angle)
         shift_x, shift_y = uniform(-self.shift, self.shift) * 2, uniform(-self.shift, self.shift) * 2
         rows = torch.stack([cos * mirror, -sin, shift_x, sin * mirror, cos, shift_y], dim=1).view(n, 2, 3)
-        grid = functional.affine_grid(rows.to(images.device), list(images.shape), align_corners=False)
-        seen = functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+        seen = _sampled(images, rows, zoom, side)
         scale = self.gain * torch.randn(n, 1, 1, 1, generator=random)
         scale = torch.exp(scale + self.tint * torch.randn(n, channels, 1, 1, generator=random))
         noise = uniform(0, self.noise).view(n, 1, 1, 1).to(images.device)
         grain = torch.randn(seen.shape, generator=random).to(images.device)
         view = (seen * scale.to(images.device) + noise * grain).clamp(0, 1)
         return view.contiguous(memory_format=torch.channels_last)
+
+
+def _sampled(images: Tensor, rows: Tensor, zoom: Tensor, side: int) -> Tensor:
+    """Images under affine maps, at `side` pixels: of the smoothed small image where the full one has finer pixels."""
+    small, seen = resized(images, side), images.new_empty(len(images), images.shape[1], side, side)
+    is_near = zoom * images.shape[-1] <= side
+    for source, is_mine in ((images, is_near), (small, ~is_near)):
+        mine = is_mine.nonzero().flatten().to(images.device)
+        shape = [len(mine), images.shape[1], side, side]
+        if len(mine):
+            grid = functional.affine_grid(rows.to(images.device)[mine], shape, align_corners=False)
+            seen[mine] = functional.grid_sample(source[mine], grid, padding_mode="reflection", align_corners=False)
+    return seen
 
 
 def contrastive_loss(
@@ -196,8 +223,8 @@ class ContrastiveTraining:
     def step(self, number: int) -> dict[str, Tensor]:
         """One update on two views of one batch."""
         random = torch.Generator().manual_seed(mixed_seed(self.seed, number))
-        images = resized(self.draw(number), self.encoder.side)
-        views = torch.cat([self.views.of(images, random), self.views.of(images, random)])
+        images, side = self.draw(number), self.encoder.side
+        views = torch.cat([self.views.of(images, side, random), self.views.of(images, side, random)])
         self.encoder.train()
         with self.precision():
             first, second = self.projection(self.encoder(views)).chunk(2)  # (n, N_PROJECTED) each

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
-from peculiar.ranking import Ranking
+from peculiar.ranking import JOINED, RELATIONS, Ranking
 from peculiar.reference import compare, covariate_names, covariates_of, freeze, read_reference
 from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run, refuse_made_anew, write_json
 from peculiar.survey import Table
@@ -27,22 +27,16 @@ class JoinConfig:
     """What `join` can be told."""
 
     ranking: Annotated[str, "name of the ranking"] = "main"
-    neighbors: Annotated[str, "name of the neighbor distances"] = "self-supervised"
     seed: Annotated[int, "seed of the reference sample"] = 0
-
-
-def joined_columns(neighbors: str) -> tuple[str, ...]:
-    """What is joined: what the generator cannot make, and what lies far from all others, as it is and for its like."""
-    return "score_anom_conditional", f"score_neighbors_{neighbors}", f"score_neighbors_{neighbors}_conditional"
 
 
 def join(folder: Path, config: JoinConfig, *, name: str = "joint", replace: bool = False, track: Track = quiet) -> Run:
     """Fill `rankings/<name>` of the atlas in `folder` with score_joint and its relative forms.
 
-    score_joint is the sum of -ln p over the conditional score_anom, the neighbor distance and its conditional form,
-    where p is the part of the reference above an object (Fisher 1932): an object is far up if one of them finds it
-    very odd, or several find it rather odd. The distributions that p is taken from are frozen in `joined.json`.
-    Objects that lack one of the three wait.
+    score_joint is the sum of -ln p over what is `JOINED`: the conditional score_anom, the neighbor distance of the
+    frame, and the conditional one of its center. p is the part of the reference above an object (Fisher 1932): an
+    object is far up if one of them finds it very odd, or several find it rather odd. The distributions that p is taken
+    from are frozen in `joined.json`. Objects that lack one of the three wait.
 
     Raises
     ------
@@ -54,21 +48,21 @@ def join(folder: Path, config: JoinConfig, *, name: str = "joint", replace: bool
     from peculiar.scoring.scores import Distribution
 
     ranking, home = Ranking(folder, config.ranking), home_of(folder, "rankings", name)
-    relation = f"rankings/neighbors-{config.neighbors}"
-    related = read_run(folder / relation)
-    if related is None:
-        raise FileNotFoundError(f'{relation} is not complete; run "peculiar neighbors" first')
-    reads = {f"rankings/{config.ranking}": ranking.run.identity, relation: related.identity}
+    reads = {f"rankings/{config.ranking}": ranking.run.identity}
+    for relation in RELATIONS:
+        related = read_run(folder / relation)
+        if related is None:
+            raise FileNotFoundError(f'{relation} is not complete; run "peculiar neighbors" with --name first')
+        reads[relation] = related.identity
     message = f"what {home} joins was made anew since; join again with --replace, or under another --name"
     refuse_made_anew(home, reads, message, replace=replace)
     run = begin(home, "join", config, inputs={}, reads=reads, replace=replace)
-    names = joined_columns(config.neighbors)
-    values = np.stack([ranking.column(each) for each in names], axis=1)
+    values = np.stack([ranking.column(each) for each in JOINED], axis=1)
     is_usable = np.isfinite(values).all(axis=1)
     object_id, values = ranking.object_ids[is_usable], values[is_usable]
     is_frozen = (home / "reference.json").exists()
     if not is_frozen:
-        written = {each: Distribution.of(column).to_json() for each, column in zip(names, values.T, strict=True)}
+        written = {each: Distribution.of(column).to_json() for each, column in zip(JOINED, values.T, strict=True)}
         write_json(home / "joined.json", written)
     joint = _joint(home, values)
     if not is_frozen:

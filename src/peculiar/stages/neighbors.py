@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from peculiar.checkpoint import load_tensors, save_tensors
 from peculiar.feature_set import FeatureSet, vectors_of
@@ -22,6 +22,9 @@ class NeighborsConfig:
     """What `neighbors` can be told."""
 
     features: Annotated[str, "name of the feature set"] = "self-supervised"
+    look: Annotated[
+        Literal["all", "frame", "center"], "of self-supervised features: those of the frame or of its center alone"
+    ] = "all"
     n_neighbors: Annotated[int, "nearest ones whose mean distance counts"] = 10
     n_reference: Annotated[int, "objects, taken at random, that distances are to; frozen"] = 20_000
     seed: Annotated[int, "seed of that sample"] = 0
@@ -50,7 +53,7 @@ def measure_neighbors(
     Raises
     ------
     ValueError
-        The feature set was made anew since, or has too few objects.
+        The feature set was made anew since, has too few objects, or not the look that is asked for.
     """
     features, home = FeatureSet(folder, config.features), home_of(folder, "neighbors", name)
     if len(features) <= config.n_neighbors:
@@ -58,6 +61,7 @@ def measure_neighbors(
             f"{config.n_neighbors} neighbors are sought among others, and features/{config.features} has "
             f"{len(features)} objects; take fewer by --n-neighbors"
         )
+    part = _part(features, config)
     message = (
         f"features/{config.features} was made anew since {home} was; "
         "measure neighbors again with --replace, or under another --name"
@@ -66,13 +70,28 @@ def measure_neighbors(
     refuse_made_anew(home, reads, message, replace=replace)
     run = begin(home, "neighbors", config, inputs={"features": features.table.version}, reads=reads, replace=replace)
     if not (home / "reference.safetensors").exists():
-        _freeze(features, config, home, track)
+        _freeze(features, part, config, home, track)
     table = Table(home / "table.lance")
-    _append_missing(features, table, config, home, track)
+    _append_missing(features, part, table, config, home, track)
     return finish(home, run, n_objects=len(table), n_without_vector=len(features) - len(table))
 
 
-def _freeze(features: FeatureSet, config: NeighborsConfig, home: Path, track: Track) -> None:
+def _part(features: FeatureSet, config: NeighborsConfig) -> slice:
+    """The numbers of a vector that distances are measured in."""
+    if config.look == "all":
+        return slice(None)
+    from peculiar.networks.contrastive import LOOKS
+
+    if features.run.outputs["kind"] != "self-supervised":
+        raise ValueError(
+            f"features/{features.name} has no look {config.look!r}, as it was made by {features.run.outputs['kind']}; "
+            "only self-supervised features look twice"
+        )
+    length, place = features.n_features // len(LOOKS), LOOKS.index(config.look)
+    return slice(place * length, (place + 1) * length)
+
+
+def _freeze(features: FeatureSet, part: slice, config: NeighborsConfig, home: Path, track: Track) -> None:
     import numpy as np
     import torch
 
@@ -80,7 +99,7 @@ def _freeze(features: FeatureSet, config: NeighborsConfig, home: Path, track: Tr
 
     with track("freezing the reference", None):
         object_id = np.sort(features.table.sample(config.n_reference, seed=config.seed))
-        vectors = features.take(object_id)
+        vectors = features.take(object_id)[:, part]
         with np.errstate(over="ignore", invalid="ignore"):  # numbers near the end of float32: no vector of use
             scale = Scale.of([vectors])
             standardized = scale.standardized(vectors)
@@ -92,7 +111,9 @@ def _freeze(features: FeatureSet, config: NeighborsConfig, home: Path, track: Tr
         save_tensors(home / "reference.safetensors", {key: torch.from_numpy(each) for key, each in columns.items()})
 
 
-def _append_missing(features: FeatureSet, table: Table, config: NeighborsConfig, home: Path, track: Track) -> None:
+def _append_missing(
+    features: FeatureSet, part: slice, table: Table, config: NeighborsConfig, home: Path, track: Track
+) -> None:
     """Append the score of every object that has a vector and no score."""
     import numpy as np
     import pyarrow as pa
@@ -110,7 +131,7 @@ def _append_missing(features: FeatureSet, table: Table, config: NeighborsConfig,
                 object_id = batch["object_id"].to_numpy().astype(np.int64)
                 row, is_known = located(known, object_id)
                 own_rows = np.where(is_known, row, -1)
-                vectors = scale.standardized(vectors_of(batch["vector"]))
+                vectors = scale.standardized(vectors_of(batch["vector"])[:, part])
                 distance = mean_distance(frozen["vector"], vectors, config.n_neighbors, own_rows=own_rows)
                 kept = np.isfinite(distance)
                 yield pa.record_batch([pa.array(object_id[kept]), pa.array(distance[kept])], schema=schema)

@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from peculiar.checkpoint import TrainingFolder, file_digest
 from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run
@@ -27,12 +27,12 @@ class TrainFeaturesConfig:
 
     width: Annotated[int, "channels of the first layer"] = 24
     side: Annotated[int, "pixels that images are brought to, a multiple of 8"] = 64
-    n_features: Annotated[int, "length of the features, at most 8 times the width"] = 128
+    n_features: Annotated[int, "length of the features of each look, frame and center, at most 8 times the width"] = 128
     n_steps: Annotated[int, "updates; give a larger number to train on"] = field(default=800, compare=False)
     batch_size: Annotated[int, "images a batch, each seen twice"] = 192
     learning_rate: Annotated[float, "Adam's rate"] = 1e-3
     temperature: Annotated[float, "how sharply the loss tells views apart; Chen et al. 2020, Eq. 1"] = 0.2
-    zoom: Annotated[tuple[float, ...], "least and largest part of an image's side that a view shows"] = (0.6, 1.0)
+    zoom: Annotated[tuple[float, ...], "least and largest part of an image's side that a view shows"] = (0.35, 1.0)
     gain: Annotated[float, "deviation of a view's log brightness"] = 0.15
     tint: Annotated[float, "deviation of the log brightness of a view's channels"] = 0.03
     noise: Annotated[float, "largest deviation of the noise added to a view, of white"] = 0.03
@@ -117,22 +117,22 @@ def train_features(
 
 def _prepare(
     survey: Survey, config: TrainFeaturesConfig, machine: "Machine"
-) -> "tuple[ContrastiveTraining, dict[str, float]]":
+) -> "tuple[ContrastiveTraining, dict[str, Any]]":
     """The network with its first weights, and the numbers that rebuild it."""
     import torch
 
     from peculiar.networks.contrastive import ContrastiveEncoder, ContrastiveTraining, Views
 
     low, high = config.zoom
-    form = {
+    form: dict[str, Any] = {
         "channels": survey.form.channels,
         "width": config.width,
         "side": config.side,
         "n_features": config.n_features,
-        "zoom": (low + high) / 2,
+        "zoom": (low, high),
     }
     torch.manual_seed(config.seed)
-    encoder = ContrastiveEncoder(**form)  # type: ignore[arg-type]
+    encoder = ContrastiveEncoder(**form)
     machine.place(encoder)
     images = ShuffledImages(survey, config.batch_size, config.seed)
     training = ContrastiveTraining(
@@ -160,4 +160,4 @@ def _freeze_components(
             with machine.precision():
                 parts.append(training.average.learnt(images))
             advance(len(images))
-        training.average.freeze_components(torch.cat(parts))
+        training.average.freeze_components(torch.cat(parts, dim=1))
