@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from peculiar import Atlas
-from peculiar.stages.bench import BASELINES, BenchConfig, bench
+from peculiar.judging import BASELINES
+from peculiar.stages.bench import BenchConfig, bench
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ def test_sets_and_made_experts_are_judged_where_there_are_features(planted, tmp_
     run = bench(folder, BenchConfig(truth=truth, n_bootstrap=0, n_labels=30, n_experts=2))
     written = json.loads((folder / "bench" / "main" / "bench.json").read_text())
     found = written["feature_sets"]["self-supervised"]
-    assert found["n_features"] == 4
+    assert found["n_features"] == 8  # two looks
     assert 0 <= found["own_class"] <= 1
     assert found["own_class_by_chance"] == pytest.approx(12 / 25)  # 13 of each; 12 others among 25
     assert {"auroc", "learnt_found", "learnt_among"} <= set(found["kinds"]["odd"])

@@ -5,32 +5,35 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
-from peculiar.feature_set import FeatureSet, feature_sets
-from peculiar.learning import BORING, Evidence, Model, found_by_expert, ids_of, liked, read_truth
+from peculiar.judging import (
+    BASELINES,
+    BATCH,
+    N_NEAREST,
+    Metrics,
+    Truth,
+    by_class,
+    correlations,
+    judge,
+    judge_experts,
+    judge_sets,
+    orders_of,
+    read,
+    subsets_of,
+)
 from peculiar.ranking import Ranking
 from peculiar.run import Run, Track, atomic, begin, finish, home_of, quiet, read_run, save_figure, write_json
-from peculiar.survey import located
 
 if TYPE_CHECKING:
     from peculiar.io.pages import Cell, Section
 
 log = logging.getLogger(__name__)
-BASELINES = ("random", "brightness", "radius", "score_pca")
-CLASS_COLUMNS = ("planted_class", "label", "class")  # of a truth, the first that there is, where none is named
-KIND_COLUMN = "planted_kind"
-SPREADS = ("planted_snr", "planted_strength", "planted_radius")  # of a truth: what completeness is shown against
-MAX_CLASSES = 30
 FEW = 100  # odd objects; fewer are an example
 SHOWN_TOP = 5  # percent of the objects that completeness counts in
-N_NEAREST = 10
-N_JUDGED = 20_000  # objects that feature sets are judged on, odd ones first
-BATCH = 20  # objects between two trainings of a made expert's model
-THIRDS = ("low", "middle", "high")
-Metrics = dict[str, float]
+N_TOP = 200  # objects that what all labels teach is counted in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,28 +64,6 @@ class BenchConfig:
             raise ValueError(f"n_experts and n_top must be at least 1, got {self.n_experts} and {self.n_top}")
 
 
-@dataclass(frozen=True)
-class _Truth:
-    """What the judged objects are; "" is nothing special, "?" is left out, as it is no kind of oddity."""
-
-    object_id: np.ndarray
-    name: np.ndarray  # class
-    kind: np.ndarray  # what is judged together
-    spread: dict[str, np.ndarray]  # numbers of `SPREADS`; NaN where there is none
-
-    @property
-    def is_normal(self) -> np.ndarray:
-        return np.asarray(self.kind == "")
-
-    @property
-    def is_odd(self) -> np.ndarray:
-        return np.asarray((self.kind != "") & (self.kind != "?"))
-
-    @property
-    def kinds(self) -> list[str]:
-        return sorted(set(self.kind) - {"", "?"})
-
-
 def bench(folder: Path, config: BenchConfig, *, name: str = "main", replace: bool = False, track: Track = quiet) -> Run:
     """Fill `bench/<name>`: every order against the truth, by kind, class, brightness and size; sets; made experts.
 
@@ -98,21 +79,21 @@ def bench(folder: Path, config: BenchConfig, *, name: str = "main", replace: boo
     """
     ranking = Ranking(folder, config.ranking)
     home, reads = home_of(folder, "bench", name), {f"rankings/{config.ranking}": ranking.run.identity}
-    truth = _read(config, ranking.object_ids)
+    truth = read(config.truth, ranking.object_ids, column=config.column, like=config.like)
     run = begin(home, "bench", config, inputs={"tables": ranking.versions}, reads=reads, replace=replace)
-    orders = _orders(ranking, truth.object_id, config)
-    judged = _judge(orders, _subsets(truth, orders, config), config, track)
+    orders = orders_of(ranking, truth.object_id, split=config.split, seed=config.seed)
+    drawn: dict[str, Any] = {"n_bootstrap": config.n_bootstrap, "seed": config.seed, "track": track}
+    judged = judge(orders, subsets_of(truth, orders, split=config.split), n_tops=config.n_top, **drawn)
     _write_table(home / "bench.csv", judged)
-    by_class = _by_class(orders, truth)
-    correlations = _correlations(orders)
-    sets = _judge_sets(folder, truth, config, track)
-    experts = _judge_experts(folder, ranking, truth, config, track)
-    written = {"by_class": by_class, "rank_correlation": correlations, "feature_sets": sets}
+    counts, ranks = by_class(orders, truth), correlations(orders)
+    sets = judge_sets(folder, truth, n_top=config.n_labels or N_TOP, **drawn)
+    experts = _ask_experts(ranking, truth, config, track)
+    written = {"by_class": counts, "rank_correlation": ranks, "feature_sets": sets}
     found = {kind: {each: counts.tolist() for each, counts in by.items()} for kind, by in experts.items()}
     write_json(home / "bench.json", {**written, "experts": found})
     first_shown = ranking.first_shown
-    _draw(home, judged, orders, by_class, experts, truth, first_shown)
-    _write_page(home, judged, by_class, correlations, sets, experts, truth, first_shown)
+    _draw(home, judged, orders, counts, experts, truth, first_shown)
+    _write_page(home, judged, counts, ranks, sets, experts, truth, first_shown)
     kinds = {kind: judged["kind", kind] for kind in truth.kinds}
     return finish(
         home,
@@ -121,128 +102,9 @@ def bench(folder: Path, config: BenchConfig, *, name: str = "main", replace: boo
         n_odd=int(truth.is_odd.sum()),
         first_shown=first_shown,
         kinds={kind: {each: by[each] for each in (first_shown, *BASELINES)} for kind, by in kinds.items()},
-        by_class=by_class[first_shown],
+        by_class=counts[first_shown],
         page=(home / "bench.html").relative_to(folder).as_posix(),
     )
-
-
-def _read(config: BenchConfig, ranked: np.ndarray) -> _Truth:
-    from peculiar.io.tables import read_table
-
-    table = read_table(config.truth)
-    column = config.column or next((each for each in CLASS_COLUMNS if each in table.column_names), CLASS_COLUMNS[0])
-    said, is_known = read_truth(config.truth, column, ranked)
-    if n_unknown := int((~is_known).sum()):
-        log.warning("%s says nothing of %d of %d objects, which are left out", config.truth, n_unknown, len(ranked))
-    object_id, said = ranked[is_known], said[is_known]
-    odd = liked(set(said.tolist()) - {""}, config.like, (), config.truth)
-    boring = {each for each in set(said.tolist()) if each.casefold() in BORING} | {""}
-    if KIND_COLUMN in table.column_names:
-        kind, _ = read_truth(config.truth, KIND_COLUMN, object_id)
-    else:
-        kind = np.full(len(said), "odd", dtype="U32")
-    kind = np.select([np.isin(said, sorted(odd)), np.isin(said, sorted(boring))], [kind, ""], "?")
-    if not np.isin(said, sorted(odd)).any():
-        raise ValueError(f"nothing in {config.truth} is odd; its column {column} has no class but normal and the like")
-    if not (kind == "").any():
-        raise ValueError(f"no object in {config.truth} is normal; give rows with an empty {column} too")
-    ids, has_id = ids_of(table, config.truth)
-    order = np.argsort(ids[has_id], kind="stable")
-    row = np.flatnonzero(has_id)[order[located(ids[has_id][order], object_id)[0]]]
-    numbers = {each: table[each].to_numpy(zero_copy_only=False) for each in SPREADS if each in table.column_names}
-    spread = {each: values[row].astype(np.float64) for each, values in numbers.items() if values.dtype.kind in "if"}
-    is_odd = (kind != "") & (kind != "?")
-    return _Truth(object_id, said, kind, {key: np.where(is_odd, values, np.nan) for key, values in spread.items()})
-
-
-def _orders(ranking: Ranking, object_id: np.ndarray, config: BenchConfig) -> dict[str, np.ndarray]:
-    """Every order's values of these objects, the baselines last, and the columns that are split by.
-
-    Interest is NaN of objects whose labels it was learnt from: it would be judged by what it was told.
-    """
-    order = np.argsort(ranking.object_ids)
-    row = order[np.searchsorted(ranking.object_ids[order], object_id)]
-    values = {each: ranking.column(each)[row] for each in ranking.orders if each not in BASELINES}
-    for name in (each for each in ranking.schema.names if _is_learnt(each)):
-        labelled = _labelled(ranking.folder, name)
-        if labelled is not None:
-            values[name] = np.where(np.isin(object_id, labelled), np.nan, ranking.column(name)[row])
-    values["random"] = np.random.default_rng(config.seed).random(len(object_id))
-    return values | {each: ranking.column(each)[row] for each in dict.fromkeys((*BASELINES[1:], *config.split))}
-
-
-def _is_learnt(order: str) -> bool:
-    return order == "interest" or order.startswith("interest-")
-
-
-def _labelled(folder: Path, column: str) -> np.ndarray | None:
-    """Ids that a column of interest was learnt from; None where the labels are no longer there."""
-    from peculiar.io.tables import read_table
-
-    learnt = read_run(home_of(folder, "interest", column.removeprefix("interest").removeprefix("-") or "main"))
-    path = Path(learnt.config["labels"]) if learnt else Path()
-    if not path.is_file():
-        log.warning("%s is not judged, as the labels that it was learnt from, %s, are gone", column, path)
-        return None
-    ids, has_id = ids_of(read_table(path), path)
-    return ids[has_id]
-
-
-def _subsets(
-    truth: _Truth, orders: Mapping[str, np.ndarray], config: BenchConfig
-) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
-    """By axis and name, which objects are judged and which of them are odd: kinds, classes, thirds of columns."""
-    found = {}
-    for kind in truth.kinds:
-        is_one = truth.kind == kind
-        found["kind", kind] = truth.is_normal | is_one, is_one
-    names = sorted(set(truth.name[truth.is_odd]))
-    if 1 < len(names) <= MAX_CLASSES:
-        for name in names:
-            is_one = truth.is_odd & (truth.name == name)
-            found["class", name] = truth.is_normal | is_one, is_one
-    for column in config.split:
-        values = orders[column]
-        usable = np.isfinite(values)
-        ends = np.quantile(values[usable], [1 / 3, 2 / 3]) if usable.any() else np.zeros(2)
-        third = np.digitize(values, ends)
-        for place, name in enumerate(THIRDS):
-            for kind in truth.kinds:
-                is_one = usable & (third == place)
-                found[column, f"{name}, {kind}"] = (
-                    is_one & (truth.is_normal | (truth.kind == kind)),
-                    is_one & (truth.kind == kind),
-                )
-    return found
-
-
-def _judge(
-    orders: Mapping[str, np.ndarray],
-    subsets: Mapping[tuple[str, str], tuple[np.ndarray, np.ndarray]],
-    config: BenchConfig,
-    track: Track,
-) -> dict[tuple[str, str], dict[str, Metrics]]:
-    """Metrics by subset and order; n and n_odd among them. A subset without anything odd, or normal, is left out."""
-    from peculiar.scoring.evaluation import evaluate
-
-    found: dict[tuple[str, str], dict[str, Metrics]] = {}
-    with track("judging orders", len(subsets) * len(orders)) as advance:
-        for subset, (is_judged, is_odd) in subsets.items():
-            for order, values in orders.items():
-                advance(1)
-                rows = is_judged & np.isfinite(values) if _is_learnt(order) else is_judged
-                n_judged, n_odd = int(rows.sum()), int(is_odd[rows].sum())
-                if not 0 < n_odd < n_judged:
-                    continue
-                metrics = evaluate(
-                    values[rows],
-                    is_odd[rows],
-                    n_tops=config.n_top,
-                    n_bootstrap=config.n_bootstrap,
-                    seed=config.seed,
-                )
-                found.setdefault(subset, {})[order] = {"n": n_judged, "n_odd": n_odd, **metrics}
-    return found
 
 
 def _write_table(path: Path, judged: Mapping[tuple[str, str], dict[str, Metrics]]) -> None:
@@ -262,130 +124,14 @@ def _named(metrics: Metrics) -> list[str]:
     return [each for each in metrics if each not in ("n", "n_odd") and not each.endswith(("_low", "_high"))]
 
 
-def _by_class(orders: Mapping[str, np.ndarray], truth: _Truth) -> dict[str, dict[str, dict[str, int | str]]]:
-    """How many of each class stand in the top 1 % and 5 % of all objects, by order."""
-    from peculiar.scoring.evaluation import PERCENTS, descending
-
-    found: dict[str, dict[str, dict[str, int | str]]] = {}
-    for order, values in orders.items():
-        places = descending(values)
-        tops = {percent: places[: max(1, round(len(values) * percent / 100))] for percent in PERCENTS}
-        found[order] = {}
-        for name in sorted(set(truth.name[truth.is_odd])):
-            is_one = truth.is_odd & (truth.name == name)
-            counts: dict[str, int | str] = {"kind": str(truth.kind[is_one][0]), "there": int(is_one.sum())}
-            found[order][name] = counts | {
-                f"top_{percent}_percent": int(is_one[top].sum()) for percent, top in tops.items()
-            }
-    return found
-
-
-def _correlations(orders: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
-    from peculiar.scoring.evaluation import rank_correlation
-
-    against = ("brightness", "radius")
-    return {
-        order: {each: rank_correlation(values, orders[each]) for each in against} for order, values in orders.items()
-    }
-
-
-# Feature sets.
-
-
-def _judge_sets(folder: Path, truth: _Truth, config: BenchConfig, track: Track) -> dict[str, dict[str, Any]]:
-    """Of every feature set: what its neighbor distance finds, whether classes lie together, what all labels teach."""
-    names, found = feature_sets(folder), {}
-    is_first = truth.is_odd | truth.is_normal
-    random = np.random.default_rng(config.seed)
-    order = np.flatnonzero(is_first)[random.permutation(int(is_first.sum()))]
-    chosen = order[np.argsort(~truth.is_odd[order], kind="stable")][:N_JUDGED]
-    with track("judging feature sets", len(names)) as advance:
-        for name in names:
-            opened = FeatureSet(folder, name)
-            has = np.isin(truth.object_id[chosen], opened.table.object_ids())
-            vectors = opened.take(truth.object_id[chosen[has]])
-            usable = np.isfinite(vectors).all(axis=1)
-            rows = chosen[has][usable]
-            if truth.is_odd[rows].any() and truth.is_normal[rows].sum() > N_NEAREST:
-                found[name] = _judge_set(vectors[usable], truth.kind[rows], truth.name[rows], config)
-            advance(1)
-    return found
-
-
-def _judge_set(vectors: np.ndarray, kind: np.ndarray, name: np.ndarray, config: BenchConfig) -> dict[str, Any]:
-    from peculiar.scoring.evaluation import average_precision, evaluate
-    from peculiar.scoring.neighbors import Scale, mean_distance, nearest
-
-    rows = Scale.of([vectors]).standardized(vectors)
-    distance = mean_distance(rows, rows, N_NEAREST, own_rows=np.arange(len(rows)))
-    found: dict[str, Any] = {"n_features": rows.shape[1], "kinds": {}}
-    for each in sorted(set(kind) - {""}):
-        is_judged = (kind == "") | (kind == each)
-        is_odd = kind[is_judged] == each
-        metrics = evaluate(distance[is_judged], is_odd, n_bootstrap=config.n_bootstrap, seed=config.seed)
-        found["kinds"][each] = {"n_odd": int(is_odd.sum()), **metrics}
-        learnt = _learnt_from_all(rows[is_judged], is_odd, config.seed)
-        if learnt is not None:
-            n_top = min(config.n_labels or 200, len(learnt))
-            found["kinds"][each] |= {
-                "learnt_average_precision": average_precision(learnt, is_odd),
-                "learnt_found": int(is_odd[np.argsort(-learnt, kind="stable")[:n_top]].sum()),
-                "learnt_among": n_top,
-            }
-    odd = rows[kind != ""]
-    if len(odd) > N_NEAREST and len(set(name[kind != ""])) > 1:
-        own = name[kind != ""]
-        among, _ = nearest(odd, odd, N_NEAREST, own_rows=np.arange(len(odd)))
-        found["own_class"] = float((own[among] == own[:, None]).mean())
-        counts = np.array([(own == each).sum() for each in own])
-        found["own_class_by_chance"] = float(((counts - 1) / (len(own) - 1)).mean())
-    return found
-
-
-def _learnt_from_all(rows: np.ndarray, is_odd: np.ndarray, seed: int) -> np.ndarray | None:
-    """Chances by a logistic regression that has seen all other labels, five-fold; None where too few are odd."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-
-    if min(is_odd.sum(), (~is_odd).sum()) < 5:
-        return None
-    folds = StratifiedKFold(5, shuffle=True, random_state=seed % 2**32)
-    line = LogisticRegression(C=0.01, max_iter=3_000)
-    return np.asarray(cross_val_predict(line, rows, is_odd, cv=folds, method="predict_proba")[:, 1])
-
-
-# Experts.
-
-
-def _judge_experts(
-    folder: Path, ranking: Ranking, truth: _Truth, config: BenchConfig, track: Track
-) -> dict[str, dict[str, np.ndarray]]:
-    """By kind and model, how many are found after each object looked at, int (n_experts, n_labels)."""
-    home = home_of(folder, "features", config.features)
-    if not config.n_labels or read_run(home) is None:
-        if config.n_labels:
-            log.warning("there are no features/%s, and so no made experts; see peculiar features", config.features)
+def _ask_experts(ranking: Ranking, truth: Truth, config: BenchConfig, track: Track) -> dict[str, dict[str, np.ndarray]]:
+    if not config.n_labels:
         return {}
-    evidence = Evidence(folder, config.features, config.ranking)
-    object_id = np.intersect1d(truth.object_id, evidence.features.table.object_ids())
-    order = np.argsort(truth.object_id)
-    row = order[np.searchsorted(truth.object_id[order], object_id)]
-    seeds = range(config.seed, config.seed + config.n_experts)
-    told = {"acquisition": "upper-bound", "n_labels": config.n_labels, "batch_size": BATCH}
-    found: dict[str, dict[str, np.ndarray]] = {}
-    models = get_args(Model)
-    with track("made experts", len(truth.kinds) * len(models) * len(seeds)) as advance:
-        for kind in truth.kinds:
-            is_odd = truth.kind[row] == kind
-            if not is_odd.any():
-                continue
-            found[kind] = {}
-            for model in models:
-                by_loop, by_order = found_by_expert(
-                    evidence, object_id, is_odd, ranking.first_shown, seeds, advance, model=model, **told
-                )
-                found[kind] |= {ranking.first_shown: by_order, model: by_loop}
-    return found
+    if read_run(home_of(ranking.folder, "features", config.features)) is None:
+        log.warning("there are no features/%s, and so no made experts; see peculiar features", config.features)
+        return {}
+    told = {each: getattr(config, each) for each in ("features", "n_labels", "n_experts", "seed")}
+    return judge_experts(ranking, truth, track=track, **told)
 
 
 # What is shown.
@@ -395,9 +141,9 @@ def _draw(
     home: Path,
     judged: Mapping[tuple[str, str], dict[str, Metrics]],
     orders: Mapping[str, np.ndarray],
-    by_class: Mapping[str, Mapping[str, Mapping[str, int | str]]],
+    counts: Mapping[str, Mapping[str, Mapping[str, int | str]]],
     experts: Mapping[str, Mapping[str, np.ndarray]],
-    truth: _Truth,
+    truth: Truth,
     first_shown: str,
 ) -> None:
     from peculiar.figures import figure_recovery
@@ -406,12 +152,12 @@ def _draw(
     from peculiar.scoring.evaluation import descending
 
     save_figure(figure_orders({kind: judged["kind", kind] for kind in truth.kinds}, BASELINES), home / "orders.png")
-    names = list(next(iter(by_class.values())))
+    names = list(next(iter(counts.values())))
     top = f"top_{SHOWN_TOP}_percent"
-    part = [[int(by[name][top]) / int(by[name]["there"]) for name in names] for by in by_class.values()]
-    labels = [f"{name} ({by_class[first_shown][name]['there']})" for name in names]
+    part = [[int(by[name][top]) / int(by[name]["there"]) for name in names] for by in counts.values()]
+    labels = [f"{name} ({counts[first_shown][name]['there']})" for name in names]
     title = f"Part of each class in the top {SHOWN_TOP} %"
-    save_figure(figure_grid(np.array(part), list(by_class), labels, title=title), home / "classes.png")
+    save_figure(figure_grid(np.array(part), list(counts), labels, title=title), home / "classes.png")
     n_top = max(1, round(len(truth.object_id) * SHOWN_TOP / 100))
     found = {}
     shown = [each for each in dict.fromkeys((first_shown, "score_anom_conditional", *BASELINES[1:])) if each in orders]
@@ -440,7 +186,7 @@ def _draw(
         save_figure(figure_progress(means, n_in_all=int((truth.kind == kind).sum())), home / f"experts-{kind}.png")
 
 
-def _within_class(truth: _Truth) -> np.ndarray | None:
+def _within_class(truth: Truth) -> np.ndarray | None:
     """Strength as its rank within the class, as classes differ in unit."""
     from scipy.stats import rankdata
 
@@ -456,11 +202,11 @@ def _within_class(truth: _Truth) -> np.ndarray | None:
 def _write_page(
     home: Path,
     judged: Mapping[tuple[str, str], dict[str, Metrics]],
-    by_class: Mapping[str, Mapping[str, Mapping[str, int | str]]],
-    correlations: Mapping[str, Mapping[str, float]],
+    counts: Mapping[str, Mapping[str, Mapping[str, int | str]]],
+    ranks: Mapping[str, Mapping[str, float]],
     sets: Mapping[str, Mapping[str, Any]],
     experts: Mapping[str, Mapping[str, np.ndarray]],
-    truth: _Truth,
+    truth: Truth,
     first_shown: str,
 ) -> None:
     from peculiar.io.pages import Picture, Table, Text, write_page
@@ -473,7 +219,7 @@ def _write_page(
         Picture(path=home / "orders.png", alt="AUROC and average precision of every order, by kind"),
         Table(
             columns=["class", "kind", "there", "in the top 1 %", "in the top 5 %"],
-            rows=[[name, *counts.values()] for name, counts in by_class[first_shown].items()],
+            rows=[[name, *counts.values()] for name, counts in counts[first_shown].items()],
             heading="By class",
             caption=f"Of the order that is shown first, {first_shown}.",
         ),
@@ -497,7 +243,7 @@ def _write_page(
         sections.append(_set_section(sets))
     for kind, by_model in experts.items():
         sections += _expert_sections(home, kind, by_model, int((truth.kind == kind).sum()), first_shown)
-    ranked: list[list[Cell]] = [[order, *values.values()] for order, values in correlations.items()]
+    ranked: list[list[Cell]] = [[order, *values.values()] for order, values in ranks.items()]
     columns = ["order", "rank correlation with brightness", "with radius"]
     sections.append(Table(columns=columns, rows=ranked, heading="What the orders rank"))
     write_page(home / "bench.html", "What every score is worth", sections)
