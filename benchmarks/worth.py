@@ -1,6 +1,7 @@
 """What score_joint and a hundred labels are worth, against what was planted.
 
     python benchmarks/worth.py ATLAS TRUTH        # a simulated survey: all metrics
+    python benchmarks/worth.py ATLAS TRUTH --strong    # without the weaker half of every class, which no eye would find
     python benchmarks/worth.py ATLAS --inject 5   # any survey: copies of its own images, so many seeds, recall only
 
 ATLAS has been through `peculiar run`. Printed, with 95 % bootstrap intervals, for each kind of oddity: AUROC, average
@@ -30,9 +31,20 @@ TOPS = {"recall in the top 1 %": 0.99, "recall in the top 5 %": 0.95, "mean perc
 Kinds = dict[int, str]
 
 
-def read_kinds(path: Path) -> Kinds:
+def read_kinds(path: Path, *, is_strong: bool = False) -> Kinds:
+    """Kinds by id; with `is_strong`, "weak" for the weaker half of every class."""
     with path.open() as stream:
-        return {int(row["object_id"]): row["planted_kind"] for row in csv.DictReader(stream)}
+        rows = list(csv.DictReader(stream))
+    strength: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        strength[row["planted_class"]].append(float(row["planted_strength"] or 0))
+    middle = {name: np.median(values) for name, values in strength.items()}
+
+    def kind(row: dict[str, str]) -> str:
+        is_weak = row["planted_kind"] and float(row["planted_strength"]) < middle[row["planted_class"]]
+        return "weak" if is_strong and is_weak else row["planted_kind"]
+
+    return {int(row["object_id"]): kind(row) for row in rows}
 
 
 def say(name: str, values: np.ndarray, draws: np.ndarray) -> tuple[float, float]:
@@ -50,7 +62,7 @@ def judge(atlas: Atlas, kinds: Kinds) -> None:
     """All metrics of a survey whose truth is known."""
     ranking = atlas.ranking()
     kind = np.array([kinds[each] for each in ranking.object_ids.tolist()])
-    for each in sorted(set(kind) - {""}):
+    for each in sorted(set(kind) - {"", "weak"}):
         is_judged = (kind == "") | (kind == each)
         is_odd = kind[is_judged] == each
         print(f"  {each}: {is_odd.sum()} in {len(is_odd):,}")
@@ -101,6 +113,7 @@ def label(atlases: list[tuple[Atlas, Kinds]]) -> None:
         for atlas, kinds in atlases:
             evidence = Evidence(atlas.folder, "self-supervised", "main")
             ids = np.intersect1d(evidence.ranking.object_ids, evidence.features.table.object_ids())
+            ids = ids[[kinds[each] != "weak" for each in ids.tolist()]]
             is_odd = np.array([kinds[each] in sought for each in ids.tolist()])
             loop, order = found_by_expert(
                 evidence,
@@ -135,12 +148,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("atlas")
     parser.add_argument("truth", nargs="?", type=Path)
+    parser.add_argument("--strong", action="store_true")
     parser.add_argument("--inject", type=int, default=0, metavar="SEEDS")
     given = parser.parse_args()
     atlas = Atlas(given.atlas)
     print(machine_line())
     if given.truth:
-        judged = [(atlas, read_kinds(given.truth))]
+        judged = [(atlas, read_kinds(given.truth, is_strong=given.strong))]
         judge(*judged[0])
     else:
         judged = []

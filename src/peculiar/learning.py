@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from peculiar.feature_set import FeatureSet, take_vectors
-from peculiar.ranking import JOINED, RELATIONS, Ranking
+from peculiar.ranking import JOINED, Ranking
 from peculiar.run import read_run
 from peculiar.survey import located
 
@@ -105,7 +105,7 @@ class Predictor(Protocol):
 
 
 class Evidence:
-    """`features/<features>` and the first-shown scores of `rankings/<ranking>`, for learning.
+    """`features/<features>` and the scores of `rankings/<ranking>`, for learning.
 
     Scores enter as normal deviations of their ranks among all ranked objects; 0, the median, where there is none.
     """
@@ -115,18 +115,18 @@ class Evidence:
 
     @cached_property
     def score_names(self) -> list[str]:
-        """Scores that are looked at: the first shown, and what it joins."""
-        wanted = ("score_joint", *JOINED)
-        return [name for name in wanted if name in self.ranking.schema.names]
+        """Scores that are looked at: score_joint, what it joins, and the conditional form of every other."""
+        wanted = ("score_joint", *JOINED, *(each for each in self.ranking.orders if each.endswith("_conditional")))
+        return [name for name in dict.fromkeys(wanted) if name in self.ranking.schema.names]
 
     @property
     def reads(self) -> dict[str, str]:
         """Identities of the folders that all of it comes from, by place."""
-        runs = {place: read_run(self.ranking.folder / place) for place in ("rankings/joint", *RELATIONS)}
+        tables = [Path(each).parent.as_posix() for each in self.ranking.versions]
+        places = [each for each in tables if each.startswith("rankings/")]
+        runs = {place: read_run(self.ranking.folder / place) for place in places}
         found = {place: run.identity for place, run in runs.items() if run is not None}
-        found[f"rankings/{self.ranking.home.name}"] = self.ranking.run.identity
-        found[f"features/{self.features.name}"] = self.features.run.identity
-        return found
+        return {**found, f"features/{self.features.name}": self.features.run.identity}
 
     @cached_property
     def _scale(self) -> "Scale":

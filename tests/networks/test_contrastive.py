@@ -153,16 +153,6 @@ def test_the_center_does_not_see_what_lies_at_the_edge():
     assert frame.norm(dim=1).min() > 0.1
 
 
-def test_a_near_view_is_of_the_images_own_pixels():
-    """Stripes of one pixel are there when half of the image is shown, and are smoothed away when all of it is."""
-    images = torch.zeros(4, 1, 64, 64)
-    images[..., ::2] = 1.0
-    still = {"shift": 0.0, "gain": 0.0, "tint": 0.0, "noise": 0.0}
-    near, far = (Views(zoom=(zoom, zoom), **still).of(images, 32, torch.Generator()) for zoom in (0.5, 1.0))
-    assert near.std() > 0.2
-    assert far.std() < 0.15
-
-
 def test_an_image_of_a_views_size_is_not_touched():
     images = torch.rand(1, 3, 16, 16)
     assert resized(images, 16) is images

@@ -28,6 +28,7 @@ def test_copies_take_the_place_of_their_hosts_and_the_survey_stays(copy, ingeste
     assert len(child) == len(set(child.object_ids().tolist())) == 48
     truth = truth_of(folder)
     assert set(truth) == set(child.object_ids().tolist())
+    assert (folder / "injections" / "main" / "examples.png").stat().st_size > 10_000
     ids = np.array(sorted(truth))
     is_same = (parent.images(ids) == child.images(ids)).all(axis=(1, 2, 3))
     assert is_same.tolist() == [not truth[each]["planted_class"] for each in ids.tolist()]

@@ -74,6 +74,7 @@ with_options(simulate_expert, SimulateExpertConfig, "truth")
 def _inject(atlas: "Atlas", **given: Any) -> None:
     judged = atlas.inject(**given).outputs
     _say_judged(Path(judged["folder"]), judged)
+    console().print(f"examples: {Path(judged['folder']).parent / 'examples.png'}")
 
 
 add_command(

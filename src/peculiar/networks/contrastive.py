@@ -157,26 +157,15 @@ class Views:
         cos, sin = zoom * torch.cos(angle), zoom * torch.sin(angle)
         shift_x, shift_y = uniform(-self.shift, self.shift) * 2, uniform(-self.shift, self.shift) * 2
         rows = torch.stack([cos * mirror, -sin, shift_x, sin * mirror, cos, shift_y], dim=1).view(n, 2, 3)
-        seen = _sampled(images, rows, zoom, side)
+        small = resized(images, side)  # smoothed: the images' own noise would tell them apart
+        grid = functional.affine_grid(rows.to(images.device), list(small.shape), align_corners=False)
+        seen = functional.grid_sample(small, grid, padding_mode="reflection", align_corners=False)
         scale = self.gain * torch.randn(n, 1, 1, 1, generator=random)
         scale = torch.exp(scale + self.tint * torch.randn(n, channels, 1, 1, generator=random))
         noise = uniform(0, self.noise).view(n, 1, 1, 1).to(images.device)
         grain = torch.randn(seen.shape, generator=random).to(images.device)
         view = (seen * scale.to(images.device) + noise * grain).clamp(0, 1)
         return view.contiguous(memory_format=torch.channels_last)
-
-
-def _sampled(images: Tensor, rows: Tensor, zoom: Tensor, side: int) -> Tensor:
-    """Images under affine maps, at `side` pixels: of the smoothed small image where the full one has finer pixels."""
-    small, seen = resized(images, side), images.new_empty(len(images), images.shape[1], side, side)
-    is_near = zoom * images.shape[-1] <= side
-    for source, is_mine in ((images, is_near), (small, ~is_near)):
-        mine = is_mine.nonzero().flatten().to(images.device)
-        shape = [len(mine), images.shape[1], side, side]
-        if len(mine):
-            grid = functional.affine_grid(rows.to(images.device)[mine], shape, align_corners=False)
-            seen[mine] = functional.grid_sample(source[mine], grid, padding_mode="reflection", align_corners=False)
-    return seen
 
 
 def contrastive_loss(

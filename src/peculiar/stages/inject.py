@@ -23,6 +23,7 @@ from peculiar.run import (
     quiet,
     read_run,
     refuse_made_anew,
+    save_figure,
     write_json,
 )
 from peculiar.sky.oddities import INJECTED
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 AT_ONCE = 256  # images
 COMMIT_ROWS = 2_048
+N_EXAMPLES = 3  # of each class, in the picture
 TRUTH = ("object_id", "planted_class", "planted_kind", "planted_strength", "planted_snr", "planted_radius")
 
 
@@ -87,7 +89,8 @@ def inject(
 
     A copy has the id and the catalog's row of its host, whose place it takes: host and copy are never both in the
     sample. The networks are those of the atlas, which never saw a copy; what was computed of untouched objects is
-    taken over. `truth.csv` says what was planted: class, kind, strength, signal-to-noise, radius (pixels at 96).
+    taken over. `truth.csv` says what was planted: class, kind, strength, signal-to-noise, radius (pixels at 96), and
+    `examples.png` shows some of it.
     Objects without light in the middle cannot be hosts, and stay as they are.
 
     Raises
@@ -112,13 +115,15 @@ def inject(
     run = begin(home, "inject", config, inputs={"survey": survey.version}, reads=reads, replace=replace)
     plan = _Plan(survey, config)
     child = home / "atlas"
-    n_planted = _write_truth(home / "truth.csv", survey, plan, track)
+    said = _write_truth(home / "truth.csv", survey, plan, track)
     _write_survey(child, survey, plan, config, track)
+    if said:
+        _draw_examples(home / "examples.png", survey, Survey(child / "survey" / "table.lance"), said)
     return finish(
         home,
         run,
         n_objects=len(plan.object_id),
-        n_planted=n_planted,
+        n_planted=len(said),
         atlas=child.relative_to(folder).as_posix(),
         truth=(home / "truth.csv").relative_to(folder).as_posix(),
     )
@@ -154,11 +159,11 @@ class _Plan:
         return strength, plant_in(image, name, strength, rng=rng, scale=scale, seeing=config.seeing)
 
 
-def _write_truth(path: Path, survey: Survey, plan: _Plan, track: Track) -> int:
-    """The truth of all objects; how many are odd."""
+def _write_truth(path: Path, survey: Survey, plan: _Plan, track: Track) -> dict[int, tuple[str, ...]]:
+    """The truth of all objects; what it says of the odd ones, by id."""
     from peculiar.sky.injection import kind_of
 
-    said: dict[int, tuple[object, ...]] = {}
+    said: dict[int, tuple[str, ...]] = {}
     with track("planting", len(plan.hosts)) as advance:
         for start in range(0, len(plan.hosts), AT_ONCE):
             part = plan.hosts[start : start + AT_ONCE]
@@ -176,7 +181,28 @@ def _write_truth(path: Path, survey: Survey, plan: _Plan, track: Track) -> int:
         writer.writerow(TRUTH)
         for object_id in np.sort(plan.object_id).tolist():
             writer.writerow((object_id, *said.get(object_id, ("", "", "", "", ""))))
-    return len(said)
+    return said
+
+
+def _draw_examples(path: Path, parent: Survey, child: Survey, said: dict[int, tuple[str, ...]]) -> None:
+    """Hosts beside their copies: of each class the weakest, the middle and the strongest."""
+    from peculiar.figures import figure_images
+
+    by_class: dict[str, list[int]] = {}
+    for object_id, (name, *_) in sorted(said.items(), key=lambda each: float(each[1][2])):
+        by_class.setdefault(name, []).append(object_id)
+    chosen = [
+        mine[place]
+        for _, mine in sorted(by_class.items())
+        for place in ((0, len(mine) // 2, len(mine) - 1) if len(mine) > 2 else (0,) * N_EXAMPLES)
+    ]
+    hosts, copies = parent.images(chosen), child.images(chosen)
+    captions = [f"{said[each][0]}\nS/N {float(said[each][3]):.3g}" for each in chosen]
+    pairs = np.stack([hosts, copies], axis=1).reshape(-1, *hosts.shape[1:])
+    titles = [text for each in captions for text in ("host", each)]
+    save_figure(
+        figure_images(pairs, titles, n_columns=2 * N_EXAMPLES, heading="What was planted, beside its host"), path
+    )
 
 
 def _write_survey(child: Path, survey: Survey, plan: _Plan, config: InjectConfig, track: Track) -> None:
