@@ -159,8 +159,8 @@ def main() -> None:
     else:
         judged = []
         for seed in range(given.inject):
-            home = Path(atlas.inject(name=f"worth-{seed}", seed=seed).outputs["folder"])
-            judged.append((Atlas(home), read_kinds(home.parent / "truth.csv")))
+            made = atlas.inject(name=f"worth-{seed}", seed=seed).outputs
+            judged.append((Atlas(atlas.folder / made["atlas"]), read_kinds(atlas.folder / made["truth"])))
         judge_injected(judged)
     label(judged)
 

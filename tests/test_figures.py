@@ -307,6 +307,18 @@ def test_orders_have_a_panel_a_kind_and_metric_and_baselines_are_hollow():
     assert (hollow.get_markerfacecolor(), point.get_markerfacecolor() == "white") == ("white", False)
 
 
+def test_a_kind_that_lacks_an_order_keeps_the_others_in_their_rows():
+    metrics = {"auroc": 0.7, "average_precision": 0.1, "n": 100, "n_odd": 5}
+    found = {
+        "a": {"score": metrics, "random": metrics},
+        "b": {"score": metrics, "interest": metrics, "random": metrics},
+    }
+    figure = drawn(figure_orders(found, ("random",)))
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["score", "interest", "random"]
+    rows = [line.get_ydata()[0] for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert rows == [0, 2]
+
+
 def test_a_grid_writes_every_part_in_its_cell():
     figure = drawn(figure_grid(np.array([[0.0, 1.0], [0.25, 0.5]]), ["a", "b"], ["x", "y"], title="part"))
     assert [text.get_text() for text in figure.axes[0].texts] == ["0.00", "1.00", "0.25", "0.50"]

@@ -270,19 +270,36 @@ class Atlas:
     def inject(self, *, name: str = "main", replace: bool = False, **options: Any) -> Run:
         """Plant oddities in copies of the survey's images, score them as all else, and judge every score by them.
 
-        What is made is an atlas of its own, `injections/<name>/atlas`; its `bench/main` has the result. See
-        `InjectConfig` for options.
+        What is made is an atlas of its own, `injections/<name>/atlas`; its `bench/main` has the result. Networks and
+        pixel PCA are this atlas's, made from the originals, and what was computed of untouched objects is taken over.
+        See `InjectConfig` for options.
+
+        Raises
+        ------
+        ValueError
+            What would be taken over is stale, or does not have all objects.
         """
         from peculiar.stages.inject import InjectConfig, inject, take_over
 
-        scores = self.ranking().run.config["scores"]
+        scores, sets = self.ranking().run.config["scores"], self._made_of_images()
+        taken = ("rankings/main", f"scores/{scores}", *(f"features/{each}" for each in sets))
+        unfit = [each for each in self.status() if each.folder in taken and each.state != "complete"]
+        if unfit:
+            raise ValueError(
+                f"{unfit[0].folder} is {unfit[0].state} ({unfit[0].detail}), and copies that are scored now would be "
+                f'compared with it; bring it up to date by "peculiar {unfit[0].stage}" first'
+            )
+
+        def judged(child: Path, truth: Path) -> dict[str, Any]:
+            other = Atlas(child, track=self.track)
+            take_over(self.folder, child, truth, scores=scores, features=sets)
+            other._do_as(self)
+            return other.bench(truth, seed=config.seed).outputs
+
         config = self._config(home_of(self.folder, "injections", name), InjectConfig(), options, replace)
-        run = inject(self.folder, config, name=name, replace=replace, track=self.track)
-        child, truth = Atlas(self.folder / run.outputs["atlas"], track=self.track), self.folder / run.outputs["truth"]
-        take_over(self.folder, child.folder, truth, scores=scores, features=self._made_of_images())
-        child._do_as(self)
-        judged = child.bench(truth, seed=config.seed)
-        return dataclasses.replace(run, outputs={**run.outputs, **judged.outputs, "folder": str(child.folder)})
+        runs = {place: read_run(self.folder / place) for place in taken}
+        reads = {place: run.identity for place, run in runs.items() if run is not None}
+        return inject(self.folder, config, work=judged, reads=reads, name=name, replace=replace, track=self.track)
 
     def _made_of_images(self) -> list[str]:
         """Feature sets that can be made of other images by the networks there are."""
@@ -296,6 +313,7 @@ class Atlas:
         from peculiar.stages.join import JoinConfig
         from peculiar.stages.neighbors import NeighborsConfig
         from peculiar.stages.rank import RankConfig
+        from peculiar.stages.relate import RelateConfig
         from peculiar.stages.score import ScoreConfig
 
         def told(place: str, default: Any) -> dict[str, Any]:
@@ -307,19 +325,21 @@ class Atlas:
         ranked = told("rankings/main", RankConfig())
         self.score(name=ranked["scores"], **told(f"scores/{ranked['scores']}", ScoreConfig()))
         self.rank(**{**ranked, "n_reconstructions": 0})
-        for name in parent._made_of_images():
+        sets = parent._made_of_images()
+        for name in sets:
             self.make_features(name, **told(f"features/{name}", FeaturesConfig()))
-            if "score_autoencoder" in Table(self.folder / "features" / name / "table.lance").schema.names:
-                self.relate(f"features/{name}")
         for kind, config, method in (
             ("neighbors", NeighborsConfig(), self.measure_neighbors),
             ("forests", ForestConfig(features=""), self.grow_forest),
         ):
             for home in sorted(path.parent for path in parent.folder.glob(f"{kind}/*/run.json")):
                 options = told(f"{kind}/{home.name}", config)
-                if options["features"] in parent._made_of_images():
+                if options["features"] in sets:
                     method(home.name, **options)
-                    self.relate(f"{kind}/{home.name}")
+        for home in sorted(path.parent for path in parent.folder.glob("rankings/*/run.json")):
+            related = read_run(home)
+            if related is not None and related.stage == "relate" and read_run(self.folder / related.config["of"]):
+                self.relate(name=home.name, **told(f"rankings/{home.name}", RelateConfig(of="features/any")))
         if read_run(parent.folder / "rankings" / "joint") is not None:
             self.join(**told("rankings/joint", JoinConfig()))
 

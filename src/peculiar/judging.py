@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from peculiar.checkpoint import file_digest
 from peculiar.feature_set import FeatureSet, feature_sets
 from peculiar.learning import BORING, Evidence, Model, found_by_expert, ids_of, liked, read_truth
 from peculiar.ranking import Ranking
@@ -19,6 +20,7 @@ BASELINES = ("random", "brightness", "radius", "score_pca")
 CLASS_COLUMNS = ("planted_class", "label", "class")  # of a truth, the first that there is, where none is named
 KIND_COLUMN = "planted_kind"
 SPREADS = ("planted_snr", "planted_strength", "planted_radius")  # of a truth: what completeness is shown against
+UNNAMED_KIND = "odd"  # of odd objects that no kind is said of
 MAX_CLASSES = 30
 N_NEAREST = 10
 N_JUDGED = 20_000  # objects that feature sets are judged on, odd ones first
@@ -29,27 +31,29 @@ Metrics = dict[str, float]
 
 @dataclass(frozen=True)
 class Truth:
-    """What the judged objects are; "" is nothing special, "?" is left out, as it is no kind of oddity."""
+    """What the judged objects are: an odd one has a kind, a normal one none; what is neither is not judged."""
 
     object_id: np.ndarray
     name: np.ndarray  # class
-    kind: np.ndarray  # what is judged together
+    kind: np.ndarray  # what is judged together; "" of what is not odd
+    is_normal: np.ndarray  # nothing special
     spread: dict[str, np.ndarray]  # numbers of `SPREADS`; NaN where there is none
-
-    @property
-    def is_normal(self) -> np.ndarray:
-        """Nothing special."""
-        return np.asarray(self.kind == "")
 
     @property
     def is_odd(self) -> np.ndarray:
         """Of any kind."""
-        return np.asarray((self.kind != "") & (self.kind != "?"))
+        return np.asarray(self.kind != "")
 
     @property
     def kinds(self) -> list[str]:
         """What is judged apart."""
-        return sorted(set(self.kind) - {"", "?"})
+        return sorted(set(self.kind) - {""})
+
+    @property
+    def classes(self) -> list[str]:
+        """Classes of odd objects, the most frequent, by name."""
+        names, counts = np.unique(self.name[self.is_odd], return_counts=True)
+        return sorted(names[np.argsort(-counts, kind="stable")[:MAX_CLASSES]].tolist())
 
 
 def read(path: Path, ranked: np.ndarray, *, column: str = "", like: tuple[str, ...] = ()) -> Truth:
@@ -60,32 +64,39 @@ def read(path: Path, ranked: np.ndarray, *, column: str = "", like: tuple[str, .
     ValueError
         The table knows none of the objects, calls none odd, or none normal.
     """
+    from peculiar.io.ids import find_column
     from peculiar.io.tables import read_table
 
     table = read_table(path)
-    column = column or next((each for each in CLASS_COLUMNS if each in table.column_names), CLASS_COLUMNS[0])
-    said, is_known = read_truth(path, column, ranked)
+    found = column or find_column(table.column_names, CLASS_COLUMNS)
+    if found is None:
+        there = ", ".join(table.column_names)
+        raise ValueError(f"{path} has none of {', '.join(CLASS_COLUMNS)}; name its column of classes, of {there}")
+    said, is_known = read_truth(path, found, ranked)
     if n_unknown := int((~is_known).sum()):
         log.warning("%s says nothing of %d of %d objects, which are left out", path, n_unknown, len(ranked))
     object_id, said = ranked[is_known], said[is_known]
     odd = liked(set(said.tolist()) - {""}, like, (), path)
-    boring = {each for each in set(said.tolist()) if each.casefold() in BORING} | {""}
+    if len(odd) > MAX_CLASSES:
+        log.warning("%s has %d classes in %s; the %d most frequent are shown", path, len(odd), found, MAX_CLASSES)
+    is_odd = np.isin(said, sorted(odd))
+    is_normal = ~is_odd & np.array([not each or each.casefold() in BORING for each in said.tolist()], bool)
+    kind = np.full(len(said), UNNAMED_KIND, dtype=object)
     if KIND_COLUMN in table.column_names:
-        kind, _ = read_truth(path, KIND_COLUMN, object_id)
-    else:
-        kind = np.full(len(said), "odd", dtype="U32")
-    kind = np.select([np.isin(said, sorted(odd)), np.isin(said, sorted(boring))], [kind, ""], "?")
-    if not np.isin(said, sorted(odd)).any():
-        raise ValueError(f"nothing in {path} is odd; its column {column} has no class but normal and the like")
-    if not (kind == "").any():
-        raise ValueError(f"no object in {path} is normal; give rows with an empty {column} too")
+        kinds, _ = read_truth(path, KIND_COLUMN, object_id)
+        kind = np.where(kinds == "", UNNAMED_KIND, kinds)
+    kind = np.where(is_odd, kind, "").astype(str)
+    if not is_odd.any():
+        raise ValueError(f"nothing in {path} is odd; its column {found} has no class but normal and the like")
+    if not is_normal.any():
+        raise ValueError(f"no object in {path} is normal; give rows with an empty {found} too")
     ids, has_id = ids_of(table, path)
     order = np.argsort(ids[has_id], kind="stable")
     row = np.flatnonzero(has_id)[order[located(ids[has_id][order], object_id)[0]]]
     numbers = {each: table[each].to_numpy(zero_copy_only=False) for each in SPREADS if each in table.column_names}
     spread = {each: values[row].astype(np.float64) for each, values in numbers.items() if values.dtype.kind in "if"}
-    is_odd = (kind != "") & (kind != "?")
-    return Truth(object_id, said, kind, {key: np.where(is_odd, values, np.nan) for key, values in spread.items()})
+    spread = {key: np.where(is_odd, values, np.nan) for key, values in spread.items()}
+    return Truth(object_id, said, kind, is_normal, spread)
 
 
 def orders_of(ranking: Ranking, object_id: np.ndarray, *, split: tuple[str, ...], seed: int) -> dict[str, np.ndarray]:
@@ -100,7 +111,7 @@ def orders_of(ranking: Ranking, object_id: np.ndarray, *, split: tuple[str, ...]
         labelled = _labelled(ranking.folder, name)
         if labelled is not None:
             values[name] = np.where(np.isin(object_id, labelled), np.nan, ranking.column(name)[row])
-    values["random"] = np.random.default_rng(seed).random(len(object_id))
+    values["random"] = np.random.default_rng(seed % 2**64).random(len(object_id))
     return values | {each: ranking.column(each)[row] for each in dict.fromkeys((*BASELINES[1:], *split))}
 
 
@@ -114,8 +125,8 @@ def _labelled(folder: Path, column: str) -> np.ndarray | None:
 
     learnt = read_run(home_of(folder, "interest", column.removeprefix("interest").removeprefix("-") or "main"))
     path = Path(learnt.config["labels"]) if learnt else Path()
-    if not path.is_file():
-        log.warning("%s is not judged, as the labels that it was learnt from, %s, are gone", column, path)
+    if learnt is None or not path.is_file() or file_digest(path) != learnt.inputs["labels"]:
+        log.warning("%s is not judged, as the labels that it was learnt from, %s, are gone or changed", column, path)
         return None
     ids, has_id = ids_of(read_table(path), path)
     return ids[has_id]
@@ -129,11 +140,9 @@ def subsets_of(
     for kind in truth.kinds:
         is_one = truth.kind == kind
         found["kind", kind] = truth.is_normal | is_one, is_one
-    names = sorted(set(truth.name[truth.is_odd]))
-    if 1 < len(names) <= MAX_CLASSES:
-        for name in names:
-            is_one = truth.is_odd & (truth.name == name)
-            found["class", name] = truth.is_normal | is_one, is_one
+    for name in truth.classes if len(truth.classes) > 1 else ():
+        is_one = truth.is_odd & (truth.name == name)
+        found["class", name] = truth.is_normal | is_one, is_one
     for column in split:
         values = orders[column]
         usable = np.isfinite(values)
@@ -187,12 +196,14 @@ def by_class(orders: Mapping[str, np.ndarray], truth: Truth) -> dict[str, dict[s
 
     found: dict[str, dict[str, dict[str, int | str]]] = {}
     for order, values in orders.items():
-        places = descending(values)
-        tops = {percent: places[: max(1, round(len(values) * percent / 100))] for percent in PERCENTS}
+        rows = np.flatnonzero(np.isfinite(values)) if _is_learnt(order) else np.arange(len(values))
+        places = rows[descending(values[rows])]
+        tops = {percent: places[: max(1, round(len(rows) * percent / 100))] for percent in PERCENTS}
         found[order] = {}
-        for name in sorted(set(truth.name[truth.is_odd])):
-            is_one = truth.is_odd & (truth.name == name)
-            counts: dict[str, int | str] = {"kind": str(truth.kind[is_one][0]), "there": int(is_one.sum())}
+        for name in truth.classes:
+            is_named = truth.is_odd & (truth.name == name)
+            is_one = is_named & np.isin(np.arange(len(values)), rows)
+            counts: dict[str, int | str] = {"kind": str(truth.kind[is_named][0]), "there": int(is_one.sum())}
             found[order][name] = counts | {
                 f"top_{percent}_percent": int(is_one[top].sum()) for percent, top in tops.items()
             }
@@ -218,7 +229,7 @@ def judge_sets(
     """Of every feature set: what its neighbor distance finds, whether classes lie together, what all labels teach."""
     names, found = feature_sets(folder), {}
     is_first = truth.is_odd | truth.is_normal
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(seed % 2**64)
     order = np.flatnonzero(is_first)[random.permutation(int(is_first.sum()))]
     chosen = order[np.argsort(~truth.is_odd[order], kind="stable")][:N_JUDGED]
     with track("judging feature sets", len(names)) as advance:

@@ -1,5 +1,6 @@
 """What interest is learnt from and predicted for: a feature set and the scores of a ranking, by object."""
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
@@ -9,19 +10,21 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from peculiar.feature_set import FeatureSet, take_vectors
-from peculiar.ranking import JOINED, Ranking
-from peculiar.run import read_run
-from peculiar.survey import located
+from peculiar.ranking import Ranking
+from peculiar.survey import first_few, located
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from peculiar.scoring.neighbors import Scale
 
+log = logging.getLogger(__name__)
 BORING = ("normal", "nominal", "artefact", "artifact", "none", "no", "false", "0")  # classes of no interest unless told
 Model = Literal["gaussian-process", "logistic", "forest"]
 SCAN_ROWS = 16_384
 N_TREES = 200
+N_PRESUMED, PRESUMED_WEIGHT = 100, 0.3  # objects at random, and what each counts for beside a label
+ENOUGH_LABELS = 1_000  # as many say themselves what the survey is like
 
 
 def ids_of(table: "pa.Table", path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -90,10 +93,14 @@ def read_truth(path: Path, column: str, object_id: np.ndarray) -> tuple[np.ndarr
     order = np.argsort(ids, kind="stable")
     if not len(ids):
         raise ValueError(f"{path} names no object")
-    row, is_known = located(ids[order], object_id)
+    ids, said = ids[order], said[order]
+    is_other = (ids[1:] == ids[:-1]) & (said[1:] != said[:-1])
+    if is_other.any():
+        log.warning("%s says two things of object %s; what it says first counts", path, first_few(ids[1:][is_other]))
+    row, is_known = located(ids, object_id)
     if not is_known.any():
         raise ValueError(f"{path} says nothing of the objects of this atlas; give its own truth")
-    return np.where(is_known, said[order][row], ""), is_known
+    return np.where(is_known, said[row], ""), is_known
 
 
 class Predictor(Protocol):
@@ -115,18 +122,13 @@ class Evidence:
 
     @cached_property
     def score_names(self) -> list[str]:
-        """Scores that are looked at: score_joint, what it joins, and the conditional form of every other."""
-        wanted = ("score_joint", *JOINED, *(each for each in self.ranking.orders if each.endswith("_conditional")))
-        return [name for name in dict.fromkeys(wanted) if name in self.ranking.schema.names]
+        """Scores that are looked at: the first shown. With more, few labels teach less (docs/experiments.md)."""
+        return [self.ranking.first_shown]
 
     @property
     def reads(self) -> dict[str, str]:
         """Identities of the folders that all of it comes from, by place."""
-        tables = [Path(each).parent.as_posix() for each in self.ranking.versions]
-        places = [each for each in tables if each.startswith("rankings/")]
-        runs = {place: read_run(self.ranking.folder / place) for place in places}
-        found = {place: run.identity for place, run in runs.items() if run is not None}
-        return {**found, f"features/{self.features.name}": self.features.run.identity}
+        return {**self.ranking.made_of("rankings"), f"features/{self.features.name}": self.features.run.identity}
 
     @cached_property
     def _scale(self) -> "Scale":
@@ -162,6 +164,14 @@ class Evidence:
         """Standardized features of these objects, float32 (n, d)."""
         return self._scale.standardized(take_vectors(self.features.table, object_ids))
 
+    def presumed(self, but_not: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Features and scores of objects drawn at random from those that were not labelled; see `learn`."""
+        drawn = self.features.table.sample(N_PRESUMED + len(but_not), seed=seed)
+        drawn = drawn[~np.isin(drawn, but_not)][:N_PRESUMED]
+        vectors = self.vectors_of(drawn)
+        is_usable = np.isfinite(vectors).all(axis=1)
+        return vectors[is_usable], self.scores_of(drawn[is_usable])
+
     def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Ids, features and scores of all objects of the set, a block at a time."""
         for ids, vectors in self.features.scan(SCAN_ROWS):
@@ -175,15 +185,25 @@ def learn(
     grades: np.ndarray,
     *,
     weight: np.ndarray | None = None,
+    presumed: tuple[np.ndarray, np.ndarray] | None = None,
     seed: int = 0,
 ) -> Predictor:
-    """A model of interest that has seen these labels; see `peculiar.scoring.interest` for what the arrays are."""
-    from peculiar.scoring.interest import InterestModel
+    """A model of interest that has seen these labels; see `peculiar.scoring.interest` for what the arrays are.
 
+    `presumed` are features and scores of objects at random, taken to be of interest at the base rate until somebody
+    looks: what was labelled was chosen, and does not say what the survey is like. Many labels need none.
+    """
+    from peculiar.scoring.interest import BASE_RATE, InterestModel
+
+    weight = np.ones(len(grades)) if weight is None else weight
+    if presumed is not None and len(grades) < ENOUGH_LABELS:
+        n = len(presumed[0])
+        features, scores = np.concatenate([features, presumed[0]]), np.concatenate([scores, presumed[1]])
+        grades = np.concatenate([grades, np.full(n, BASE_RATE)])
+        weight = np.concatenate([weight, np.full(n, PRESUMED_WEIGHT)])
     if model == "gaussian-process":
         return InterestModel.fit(features, scores, grades, weight=weight, seed=seed)
     rows = np.concatenate([features, scores], axis=1)
-    weight = np.ones(len(grades)) if weight is None else weight
     if model == "logistic":
         return _Logistic(rows, grades, weight)
     return _Forest(rows, features, grades, weight, seed)
@@ -213,7 +233,9 @@ def look_through(
     looked = np.argsort(-values, kind="stable")[: min(batch_size, n_labels)]
     while len(looked) < n_labels:
         grades = is_interesting[looked].astype(np.float64)
-        learnt = learn(model, vectors[looked], scores[looked], grades, seed=seed)
+        others = random.permutation(np.setdiff1d(np.arange(len(values)), looked))[:N_PRESUMED]
+        presumed = vectors[others], scores[others]
+        learnt = learn(model, vectors[looked], scores[looked], grades, presumed=presumed, seed=seed)
         mean, deviation = learnt.predict(vectors, scores)
         gain = gained(mean, deviation, float(np.nanmax(mean[looked])), acquisition)
         gain[looked] = -np.inf

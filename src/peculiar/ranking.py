@@ -123,6 +123,12 @@ class Ranking:
         """Lance's versions of all tables that columns are read from, by their places: what a product is made of."""
         return {each.table.path.relative_to(self.folder).as_posix(): each.table.version for each in self._joined}
 
+    def made_of(self, *parents: str) -> dict[str, str]:
+        """Identities, by place, of the folders below these (rankings, interest ...) that columns are read from."""
+        places = [Path(each).parent for each in self.versions]
+        runs = {each.as_posix(): read_run(self.folder / each) for each in places if each.parts[0] in parents}
+        return {place: run.identity for place, run in runs.items() if run is not None}
+
     @cached_property
     def schema(self) -> "pa.Schema":
         """Columns of `rows`: ids and position, scores, measures, places on maps, clusters, then the catalog's own."""

@@ -120,7 +120,7 @@ def begin(
     if before is not None and not replace:
         _refuse_another_config(folder, config, before)
     _hold(folder)
-    if before is not None and replace:
+    if replace:  # what a kill of this very emptying left has no record
         _empty(folder)
         before = None
     run = Run(

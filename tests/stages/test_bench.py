@@ -31,6 +31,10 @@ def table(folder):
         return {(row["by"], row["subset"], row["order"], row["metric"]): row for row in csv.DictReader(stream)}
 
 
+def by_class(folder):
+    return json.loads((folder / "bench" / "main" / "bench.json").read_text())["by_class"]
+
+
 def test_what_was_planted_is_counted_where_it_stands(planted):
     folder, truth, _ = planted
     run = bench(folder, BenchConfig(truth=truth, n_bootstrap=10))
@@ -158,9 +162,70 @@ def test_interest_is_judged_without_the_objects_it_was_told_of(planted, tmp_path
     mine = found["kind", "astrophysical", "interest", "auroc"]
     assert (mine["n"], mine["n_odd"]) == ("61", "2")  # of 63 and 3
     assert found["kind", "astrophysical", "brightness", "auroc"]["n"] == "63"
+    assert by_class(folder)["interest"]["ring"]["there"] == 2
+    labels.write_text("object_id,label\n" + f"{ids[0]},ring\n")
+    bench(folder, BenchConfig(truth=truth, n_bootstrap=0, n_labels=0), replace=True)
+    assert not any(order == "interest" for _, _, order, _ in table(folder))  # the labels are others now
     labels.unlink()
     bench(folder, BenchConfig(truth=truth, n_bootstrap=0, n_labels=0), replace=True)
     assert not any(order == "interest" for _, _, order, _ in table(folder))
+
+
+def test_names_of_any_kind_are_no_paths_and_no_mathematics(planted, tmp_path):
+    folder, _, ids = planted
+    names = ["a/../b", r"$\frac$ and x_{$^^$", "<script>alert(1)</script>", "r" * 300, "", ""]
+    kinds = ["/etc/passwd", "k" * 300, "../up", "", "", ""]
+    lines = [f'{each},"{names[place % 6]}","{kinds[place % 6]}"' for place, each in enumerate(ids)]
+    path = tmp_path / "names.csv"
+    path.write_text("object_id,Label,planted_kind\n" + "\n".join(lines) + "\n")
+    run = bench(folder, BenchConfig(truth=path, n_bootstrap=0))
+    assert set(run.outputs["kinds"]) == {"/etc/passwd", "k" * 300, "../up", "odd"}
+    home = folder / "bench" / "main"
+    assert len(list(home.glob("completeness-*.png"))) == 4
+    assert "<script>" not in (home / "bench.html").read_text()
+
+
+def test_odd_objects_without_a_kind_are_odd_all_the_same(planted, tmp_path):
+    folder, _, ids = planted
+    path = tmp_path / "kinds.csv"
+    lines = [f"{each},{'ring' if place < 8 else ''},{'a' if place < 4 else ''}" for place, each in enumerate(ids)]
+    path.write_text("object_id,label,planted_kind\n" + "\n".join(lines) + "\n")
+    run = bench(folder, BenchConfig(truth=path, n_bootstrap=0))
+    assert run.outputs["n_odd"] == 8
+    assert {kind: by["random"]["n"] for kind, by in run.outputs["kinds"].items()} == {"a": 60, "odd": 60}
+
+
+def test_what_cannot_be_judged_leaves_the_result_of_before(planted):
+    folder, truth, _ = planted
+    bench(folder, BenchConfig(truth=truth, n_bootstrap=0))
+    before = (folder / "bench" / "main" / "bench.html").read_bytes()
+    for told in ({"split": ("nope",)}, {"features": "a/b"}, {"column": "nope"}):
+        with pytest.raises((ValueError, KeyError)):
+            bench(folder, BenchConfig(truth=truth, n_bootstrap=0, **told), replace=True)
+        assert (folder / "bench" / "main" / "bench.html").read_bytes() == before
+    bench(folder, BenchConfig(truth=truth, n_bootstrap=2, seed=-1), replace=True)
+
+
+def test_a_bench_is_stale_once_what_it_judged_was_made_anew(planted):
+    folder, truth, _ = planted
+    atlas = Atlas(folder)
+    atlas.train_features(width=2, n_features=4, side=16, batch_size=16, n_steps=2)
+    atlas.make_features("self-supervised")
+    atlas.measure_neighbors("frame")
+    atlas.relate("neighbors/frame")
+    atlas.bench(truth, n_bootstrap=0, n_labels=0)
+    assert {each.folder: each.state for each in atlas.status()}["bench/main"] == "complete"
+    atlas.relate("neighbors/frame", replace=True)
+    assert {each.folder: each.state for each in atlas.status()}["bench/main"] == "stale"
+
+
+def test_a_truth_that_says_two_things_is_said_to(planted, tmp_path, caplog):
+    folder, truth, ids = planted
+    path = tmp_path / "twice.csv"
+    path.write_text(truth.read_text() + f"{ids[5]},ring,astrophysical,1\n")
+    run = bench(folder, BenchConfig(truth=path, n_bootstrap=0))
+    assert run.outputs["n_odd"] == 4
+    assert f"says two things of object {ids[5]}" in caplog.text
 
 
 @pytest.mark.parametrize(

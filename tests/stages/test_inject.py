@@ -1,4 +1,5 @@
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def test_a_survey_that_was_made_anew_is_refused(copy, ingested, inputs):
     folder = copy(ingested)
     inject(folder, InjectConfig(**FEW))
     Atlas(folder).ingest(inputs.folder, catalog=inputs.catalog, replace=True)
-    with pytest.raises(ValueError, match="the survey was made anew since"):
+    with pytest.raises(ValueError, match="was made anew since; inject again"):
         inject(folder, InjectConfig(**FEW))
 
 
@@ -123,6 +124,64 @@ def test_the_whole_is_scored_and_judged_by_the_networks_there_are(copy, ranked):
     assert (np.asarray(new) != np.asarray(old)).all()
     again = atlas.inject()  # complete already: nothing is made twice
     assert again.outputs["kinds"] == run.outputs["kinds"]
+
+
+def test_scores_that_are_stale_or_behind_are_not_taken_over(copy, ranked, made, tmp_path):
+    folder = copy(ranked)
+    atlas = Atlas(folder)
+    atlas.train_gan(n_steps=6)
+    with pytest.raises(ValueError, match=r"is stale \(networks/gan was trained on since\)"):
+        atlas.inject(**FEW)
+    assert not (folder / "injections").exists()
+    other = Atlas(shutil.copytree(ranked, tmp_path / "other"))
+    made.write(tmp_path / "more", made.images(5, seed=9), [f"new{each}.png" for each in range(5)])
+    other.ingest(tmp_path / "more")
+    with pytest.raises(ValueError, match=r"is behind \(5 of 69 objects to come\)"):
+        other.inject(**FEW)
+
+
+def test_objects_that_came_later_are_not_in_the_sample(copy, ingested, made, tmp_path):
+    folder = copy(ingested)
+    config = InjectConfig(odd_fraction=0.25, classes=("ring", "bleed"))
+    inject(folder, config)
+    truth = truth_of(folder)
+    made.write(tmp_path / "more", made.images(40, seed=9), [f"new{each}.png" for each in range(40)])
+    Atlas(folder).ingest(tmp_path / "more")
+    run = inject(folder, config)
+    assert truth_of(folder) == truth
+    child = Survey(folder / run.outputs["atlas"] / "survey" / "table.lance")
+    assert set(child.object_ids().tolist()) == set(truth)
+
+
+def test_replacing_leaves_nothing_of_what_was_there_even_without_a_record(copy, ingested):
+    folder = copy(ingested)
+    inject(folder, InjectConfig(**FEW))
+    home = folder / "injections" / "main"
+    (home / "run.json").unlink()
+    shutil.rmtree(home / "atlas" / "survey")
+    (home / "atlas" / "scores").mkdir()
+    inject(folder, InjectConfig(**FEW, seed=5), replace=True)
+    assert not (home / "atlas" / "scores").exists()
+
+
+def test_the_folder_is_complete_only_when_all_is_judged(copy, ingested):
+    folder = copy(ingested)
+
+    def fails(child, truth):
+        assert truth.exists()
+        raise ValueError("no score today")
+
+    with pytest.raises(ValueError, match="no score today"):
+        inject(folder, InjectConfig(**FEW), work=fails)
+    assert read_run(folder / "injections" / "main") is None
+    run = inject(folder, InjectConfig(**FEW), work=lambda child, truth: {"n_objects": -1, "judged": True})
+    assert (run.outputs["n_objects"], run.outputs["judged"]) == (48, True)
+
+
+@pytest.mark.parametrize("told", [{"odd_fraction": 0.0}, {"odd_fraction": 1.0}, {"n_objects": 20}])
+def test_nothing_can_be_said_of_all_or_none_or_few(copy, ingested, told):
+    with pytest.raises(ValueError, match=r"odd_fraction .* of \d+ objects gives \d+ an oddity"):
+        inject(copy(ingested), InjectConfig(**{**FEW, **told}), work=lambda child, truth: {})
 
 
 def test_without_a_ranking_there_is_nothing_to_judge(copy, ingested):

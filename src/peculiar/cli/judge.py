@@ -73,8 +73,8 @@ with_options(simulate_expert, SimulateExpertConfig, "truth")
 
 def _inject(atlas: "Atlas", **given: Any) -> None:
     judged = atlas.inject(**given).outputs
-    _say_judged(Path(judged["folder"]), judged)
-    console().print(f"examples: {Path(judged['folder']).parent / 'examples.png'}")
+    _say_judged(atlas.folder / judged["atlas"], judged)
+    console().print(f"examples: {(atlas.folder / judged['atlas']).parent / 'examples.png'}")
 
 
 add_command(

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from peculiar.figures.style import BLUE, FRAME, INK, LABEL, QUIET, TICK, plot_figure, quiet_axes
+from peculiar.figures.style import BLUE, FRAME, INK, LABEL, QUIET, TICK, literal, plot_figure, quiet_axes
 
 METRICS = {"auroc": "AUROC", "average_precision": "average precision"}
 
@@ -22,26 +22,34 @@ def figure_orders(found: Mapping[str, Mapping[str, Mapping[str, float]]], baseli
     found
         By kind and order, the metrics as `peculiar.scoring.evaluation.evaluate` gives them, with n and n_odd.
     """
-    orders = list(next(iter(found.values())))
+    orders = list(dict.fromkeys(order for by_order in found.values() for order in by_order if order not in baselines))
+    orders += [each for each in baselines if any(each in by_order for by_order in found.values())]
     figure = plot_figure(10.5, 1.0 + len(found) * (0.8 + 0.2 * len(orders)))
     panels = figure.subplots(len(found), len(METRICS), squeeze=False, sharey=True)
     for row, (kind, by_order) in zip(panels, found.items(), strict=True):
-        first = next(iter(by_order.values()))
-        chance = {"auroc": 0.5, "average_precision": first["n_odd"] / first["n"]}
+        last = list(by_order.values())[-1]
+        chance = {"auroc": 0.5, "average_precision": last["n_odd"] / last["n"]}
         for axes, (metric, label) in zip(row, METRICS.items(), strict=True):
-            _points(axes, by_order, metric, baselines)
+            _points(axes, by_order, metric, orders, baselines)
             axes.axvline(chance[metric], color=FRAME, linestyle="--", linewidth=0.9)
-            title = f"{kind}: {int(first['n_odd'])} in {int(first['n']):,}" if metric == "auroc" else ""
+            title = f"{literal(kind)}: {int(last['n_odd'])} in {int(last['n']):,}" if metric == "auroc" else ""
             quiet_axes(axes, title=title, x=label)
+        row[1].set_xlim(left=0)
     for axes in panels[:, 0]:
-        axes.set_yticks(range(len(orders)), orders, fontsize=TICK)
+        axes.set_yticks(range(len(orders)), [literal(each, 60) for each in orders], fontsize=TICK)
         axes.set_ylim(len(orders) - 0.5, -0.5)
-    panels[0, 1].set_xlim(left=0)
     return figure
 
 
-def _points(axes: Axes, by_order: Mapping[str, Mapping[str, float]], metric: str, baselines: Collection[str]) -> None:
-    for place, (order, values) in enumerate(by_order.items()):
+def _points(
+    axes: Axes,
+    by_order: Mapping[str, Mapping[str, float]],
+    metric: str,
+    orders: Sequence[str],
+    baselines: Collection[str],
+) -> None:
+    for order, values in by_order.items():
+        place = orders.index(order)
         color = QUIET if order in baselines else BLUE
         low, high = (values.get(f"{metric}_{end}", values[metric]) for end in ("low", "high"))
         axes.plot([low, high], [place, place], color=color, linewidth=1.4)
@@ -61,6 +69,8 @@ def figure_grid(
         axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=TICK - 1.5, color=color)
     quiet_axes(axes, title=title)
     axes.grid(visible=False)
-    axes.set_yticks(range(len(orders)), orders, fontsize=TICK)
-    axes.set_xticks(range(len(classes)), classes, fontsize=LABEL - 1, rotation=35, ha="right")
+    axes.set_yticks(range(len(orders)), [literal(each, 60) for each in orders], fontsize=TICK)
+    axes.set_xticks(
+        range(len(classes)), [literal(each) for each in classes], fontsize=LABEL - 1, rotation=35, ha="right"
+    )
     return figure

@@ -17,6 +17,7 @@ from peculiar.figures.style import (
     SCORE_COLORS,
     SIGMA,
     TICK,
+    literal,
     plot_figure,
     quiet_axes,
 )
@@ -148,8 +149,8 @@ def figure_recovery(
             _recall_points(axes, by_bin, middle, number, order, is_horizontal=False)
             if len(middle) and middle[0] > 0 and middle[-1] > 20 * middle[0]:
                 axes.set_xscale("log")
-    quiet_axes(panels[0], title=title, x="recall")
-    panels[0].set_yticks(range(len(names)), [f"{name}  ({int((labels == name).sum())})" for name in names])
+    quiet_axes(panels[0], title=literal(title), x="recall")
+    panels[0].set_yticks(range(len(names)), [f"{literal(name)}  ({int((labels == name).sum())})" for name in names])
     panels[0].set(xlim=(-0.03, 1.03), ylim=(len(names) - 0.5, -0.5))
     for axes, label in zip(panels[1:], against, strict=False):
         quiet_axes(axes, x=label, y="recall")

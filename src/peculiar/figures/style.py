@@ -55,6 +55,11 @@ def quiet_axes(axes: Axes, *, title: str = "", x: str = "", y: str = "") -> None
     axes.set_ylabel(y, fontsize=LABEL, color=INK)
 
 
+def literal(text: str, longest: int = 40) -> str:
+    """A name of the user's as a label shows it: dollar signs are no mathematics, and what is very long is cut."""
+    return (text if len(text) <= longest else text[: longest - 3] + "...").replace("$", r"\$")
+
+
 def darkened(figure: Figure) -> Figure:
     """Give a figure its dark form, in place: ground, text, axes and grid; what carries a meaning keeps its color."""
     figure.draw_without_rendering()  # makes the ticks that there will be

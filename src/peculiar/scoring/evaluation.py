@@ -78,7 +78,7 @@ def evaluate(
     places = _places(scores, is_anomalous)
     found = _metrics(places, n_objects, tops) | {"auroc": auroc(scores, is_anomalous)}
     if n_bootstrap and 0 < n_odd < n_objects:
-        random = np.random.default_rng(seed)
+        random = np.random.default_rng(seed % 2**64)
         is_tied = len(np.unique(scores)) < LEAST_DISTINCT * n_objects
         drawn = []
         for draw in range(n_bootstrap):

@@ -237,10 +237,10 @@ def _tuned(
     if len(left) > N_TUNED:
         chosen = np.random.default_rng(seed).choice(len(left), N_TUNED, replace=False)
     far, apart = squares(features[chosen], features[chosen]), squares(scores[chosen], scores[chosen])
-    typical = float(np.sqrt(np.median(far[far > 0]))) if (far > 0).any() else 1.0
+    typical, spread = (float(np.sqrt(np.median(each[each > 0]))) if (each > 0).any() else 1.0 for each in (far, apart))
     left, weight = left[chosen], weight[chosen]
     # Logarithms: a grade varies by a half or so, over a typical distance, and a fifth of that by itself.
-    start = np.log([0.15, typical, 0.05, 1.0, 0.03])
+    start = np.log([0.15, typical, 0.05, spread, 0.03])
     loose = np.array([1.0, 0.5, 1.0, 0.7, 1.0])
 
     def kernel_of(logs: np.ndarray) -> tuple[Kernel, float]:

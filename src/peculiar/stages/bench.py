@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
+from peculiar.checkpoint import file_digest
+from peculiar.feature_set import FeatureSet
 from peculiar.judging import (
     BASELINES,
     BATCH,
@@ -26,6 +29,7 @@ from peculiar.judging import (
 )
 from peculiar.ranking import Ranking
 from peculiar.run import Run, Track, atomic, begin, finish, home_of, quiet, read_run, save_figure, write_json
+from peculiar.survey import hash_id
 
 if TYPE_CHECKING:
     from peculiar.io.pages import Cell, Section
@@ -77,17 +81,19 @@ def bench(folder: Path, config: BenchConfig, *, name: str = "main", replace: boo
     ValueError
         The truth knows none of the ranking's objects, calls none odd, or none normal.
     """
-    ranking = Ranking(folder, config.ranking)
-    home, reads = home_of(folder, "bench", name), {f"rankings/{config.ranking}": ranking.run.identity}
+    ranking, home = Ranking(folder, config.ranking), home_of(folder, "bench", name)
     truth = read(config.truth, ranking.object_ids, column=config.column, like=config.like)
-    run = begin(home, "bench", config, inputs={"tables": ranking.versions}, reads=reads, replace=replace)
     orders = orders_of(ranking, truth.object_id, split=config.split, seed=config.seed)
     drawn: dict[str, Any] = {"n_bootstrap": config.n_bootstrap, "seed": config.seed, "track": track}
     judged = judge(orders, subsets_of(truth, orders, split=config.split), n_tops=config.n_top, **drawn)
-    _write_table(home / "bench.csv", judged)
     counts, ranks = by_class(orders, truth), correlations(orders)
     sets = judge_sets(folder, truth, n_top=config.n_labels or N_TOP, **drawn)
     experts = _ask_experts(ranking, truth, config, track)
+    # Only now: what cannot be judged leaves the result of before as it is.
+    reads = ranking.made_of("rankings", "interest") | {f"features/{each}": _identity(folder, each) for each in sets}
+    inputs = {"tables": ranking.versions, "truth": file_digest(config.truth)}
+    run = begin(home, "bench", config, inputs=inputs, reads=reads, replace=replace)
+    _write_table(home / "bench.csv", judged)
     written = {"by_class": counts, "rank_correlation": ranks, "feature_sets": sets}
     found = {kind: {each: counts.tolist() for each, counts in by.items()} for kind, by in experts.items()}
     write_json(home / "bench.json", {**written, "experts": found})
@@ -105,6 +111,10 @@ def bench(folder: Path, config: BenchConfig, *, name: str = "main", replace: boo
         by_class=counts[first_shown],
         page=(home / "bench.html").relative_to(folder).as_posix(),
     )
+
+
+def _identity(folder: Path, features: str) -> str:
+    return FeatureSet(folder, features).run.identity
 
 
 def _write_table(path: Path, judged: Mapping[tuple[str, str], dict[str, Metrics]]) -> None:
@@ -154,7 +164,7 @@ def _draw(
     save_figure(figure_orders({kind: judged["kind", kind] for kind in truth.kinds}, BASELINES), home / "orders.png")
     names = list(next(iter(counts.values())))
     top = f"top_{SHOWN_TOP}_percent"
-    part = [[int(by[name][top]) / int(by[name]["there"]) for name in names] for by in counts.values()]
+    part = [[int(by[name][top]) / max(1, int(by[name]["there"])) for name in names] for by in counts.values()]
     labels = [f"{name} ({counts[first_shown][name]['there']})" for name in names]
     title = f"Part of each class in the top {SHOWN_TOP} %"
     save_figure(figure_grid(np.array(part), list(counts), labels, title=title), home / "classes.png")
@@ -177,13 +187,19 @@ def _draw(
         figure = figure_recovery(
             truth.name[is_one].tolist(),
             {order: is_found[is_one] for order, is_found in found.items()},
-            {label: values[is_one] for label, values in against.items() if values is not None},
+            {
+                label: values[is_one]
+                for label, values in against.items()
+                if values is not None and np.isfinite(values[is_one]).any()
+            },
             title=f"{kind}: in the top {SHOWN_TOP} %",
         )
-        save_figure(figure, home / f"completeness-{kind}.png")
+        save_figure(figure, home / f"completeness-{_slug(kind)}.png")
     for kind, by_model in experts.items():
         means = {each: counts.mean(axis=0) for each, counts in by_model.items()}
-        save_figure(figure_progress(means, n_in_all=int((truth.kind == kind).sum())), home / f"experts-{kind}.png")
+        save_figure(
+            figure_progress(means, n_in_all=int((truth.kind == kind).sum())), home / f"experts-{_slug(kind)}.png"
+        )
 
 
 def _within_class(truth: Truth) -> np.ndarray | None:
@@ -229,14 +245,17 @@ def _write_page(
         alt = f"completeness of {kind} objects by class, strength, brightness and size"
         heading = f"Completeness, {kind}"
         caption = f"Part of the {kind} objects that stand in the top {SHOWN_TOP} % of all, with 68 % intervals."
-        sections.append(Picture(path=home / f"completeness-{kind}.png", alt=alt, heading=heading, caption=caption))
+        sections.append(
+            Picture(path=home / f"completeness-{_slug(kind)}.png", alt=alt, heading=heading, caption=caption)
+        )
         orders = judged["kind", kind]
         names = _named(next(iter(orders.values())))
         rows: list[list[Cell]] = [
-            [order, *(_interval(values, each) for each in names)] for order, values in orders.items()
+            [order, int(values["n_odd"]), int(values["n"]), *(_interval(values, each) for each in names)]
+            for order, values in orders.items()
         ]
-        caption = f"{_counted(orders)}, with 95 % bootstrap intervals; {', '.join(BASELINES)} need no network."
-        columns = ["order", *(each.replace("_", " ") for each in names)]
+        caption = f"With 95 % bootstrap intervals; {', '.join(BASELINES)} need no network."
+        columns = ["order", "odd", "of", *(each.replace("_", " ") for each in names)]
         sections.append(Table(columns=columns, rows=rows, heading=f"All orders, {kind}", caption=caption))
     sections += _split_sections(judged, first_shown)
     if sets:
@@ -308,18 +327,19 @@ def _expert_sections(
     )
     heading = f"Made experts who seek {kind}"
     return [
-        Picture(path=home / f"experts-{kind}.png", alt=f"found against looked at, {kind}", heading=heading),
+        Picture(path=home / f"experts-{_slug(kind)}.png", alt=f"found against looked at, {kind}", heading=heading),
         Table(columns=["order", *(f"first {n}" for n in shown)], rows=rows, caption=caption),
     ]
 
 
+def _slug(kind: str) -> str:
+    """A kind as a part of a file's name: whatever it holds, it is no path, and kinds that differ stay apart."""
+    plain = re.sub("[^A-Za-z0-9_-]", "_", kind)[:40]
+    return plain if plain == kind else f"{plain}-{hash_id(kind) % 10**6:06d}"
+
+
 def _spread(counts: np.ndarray) -> str:
     return f"{counts.mean():.1f} ({counts.min()} to {counts.max()})"
-
-
-def _counted(orders: Mapping[str, Metrics]) -> str:
-    first = next(iter(orders.values()))
-    return f"{int(first['n_odd'])} among {int(first['n']):,}"
 
 
 def _interval(values: Mapping[str, float], name: str) -> str:

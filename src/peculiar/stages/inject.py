@@ -5,10 +5,10 @@ import dataclasses
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 AT_ONCE = 256  # images
 COMMIT_ROWS = 2_048
+LEAST_OBJECTS = 32  # fewer say nothing, and have too few neighbors
 N_EXAMPLES = 3  # of each class, in the picture
 TRUTH = ("object_id", "planted_class", "planted_kind", "planted_strength", "planted_snr", "planted_radius")
 
@@ -83,15 +84,28 @@ class InjectConfig:
 
 
 def inject(
-    folder: Path, config: InjectConfig, *, name: str = "main", replace: bool = False, track: Track = quiet
+    folder: Path,
+    config: InjectConfig,
+    *,
+    work: Callable[[Path, Path], dict[str, Any]] | None = None,
+    reads: Mapping[str, str] | None = None,
+    name: str = "main",
+    replace: bool = False,
+    track: Track = quiet,
 ) -> Run:
     """Fill `injections/<name>`: `atlas`, of a sample in which copies stand in for some objects, and the truth.
 
     A copy has the id and the catalog's row of its host, whose place it takes: host and copy are never both in the
-    sample. The networks are those of the atlas, which never saw a copy; what was computed of untouched objects is
-    taken over. `truth.csv` says what was planted: class, kind, strength, signal-to-noise, radius (pixels at 96), and
-    `examples.png` shows some of it.
-    Objects without light in the middle cannot be hosts, and stay as they are.
+    sample. `truth.csv` says what was planted: class, kind, strength, signal-to-noise, radius (pixels at 96), and
+    `examples.png` shows some of it. Objects without light in the middle cannot be hosts, and stay as they are. The
+    sample is that of the first time: objects that came later are not in it.
+
+    Parameters
+    ----------
+    work
+        What is done with the new atlas and its truth before the folder is complete; its outputs are recorded.
+    reads
+        Identities of the folders that the work takes from, beside the survey.
 
     Raises
     ------
@@ -100,7 +114,7 @@ def inject(
     FileNotFoundError
         The survey is not complete.
     ValueError
-        The survey, or the scores, were made anew since.
+        The survey, or what the work takes from, was made anew since; or, with work, nothing or everything is odd.
     """
     from peculiar.sky.simulate import require_galsim
 
@@ -109,48 +123,69 @@ def inject(
     if ingested is None:
         raise FileNotFoundError(f'the survey in {folder} is not complete; run "peculiar ingest" first')
     survey = Survey(folder / "survey" / "table.lance")
-    reads = {"survey": ingested.identity}
-    message = f"the survey was made anew since {home}; inject again with --replace, or under another --name"
+    if work is not None:
+        _refuse_one_sided(min(len(survey), config.n_objects), config)
+    reads = {"survey": ingested.identity, **(reads or {})}
+    message = f"what {home} was made of was made anew since; inject again with --replace, or under another --name"
     refuse_made_anew(home, reads, message, replace=replace)
     run = begin(home, "inject", config, inputs={"survey": survey.version}, reads=reads, replace=replace)
-    plan = _Plan(survey, config)
-    child = home / "atlas"
-    said = _write_truth(home / "truth.csv", survey, plan, track)
+    child, truth = home / "atlas", home / "truth.csv"
+    if not truth.exists():
+        _write_truth(truth, survey, _Plan.drawn(survey, config), track)
+    plan = _Plan.read(truth, config)
     _write_survey(child, survey, plan, config, track)
-    if said:
-        _draw_examples(home / "examples.png", survey, Survey(child / "survey" / "table.lance"), said)
-    return finish(
-        home,
-        run,
-        n_objects=len(plan.object_id),
-        n_planted=len(said),
-        atlas=child.relative_to(folder).as_posix(),
-        truth=(home / "truth.csv").relative_to(folder).as_posix(),
-    )
+    if plan.hosts:
+        _draw_examples(home / "examples.png", survey, Survey(child / "survey" / "table.lance"), plan)
+    done = {} if work is None else work(child, truth)
+    mine = {
+        "n_objects": len(plan.object_id),
+        "n_planted": len(plan.hosts),
+        "atlas": child.relative_to(folder).as_posix(),
+        "truth": truth.relative_to(folder).as_posix(),
+    }
+    return finish(home, run, **{**done, **mine})
 
 
+def _refuse_one_sided(n_objects: int, config: InjectConfig) -> None:
+    n_hosts = round(config.odd_fraction * n_objects)
+    if n_objects < LEAST_OBJECTS or not 0 < n_hosts < n_objects:
+        raise ValueError(
+            f"odd_fraction {config.odd_fraction:g} of {n_objects} objects gives {n_hosts} an oddity; what is found can "
+            f"be said of {LEAST_OBJECTS} objects or more, of which some are odd and some are not"
+        )
+
+
+@dataclass(frozen=True)
 class _Plan:
-    """Which objects are taken, and which of them are hosts; what is planted in each depends on its id alone."""
+    """Which objects are taken, and what is planted in which; how it looks depends on its id and the seed alone."""
 
-    def __init__(self, survey: Survey, config: InjectConfig) -> None:
-        self.config = config
-        self.object_id = survey.sample(config.n_objects, seed=config.seed)
-        order = np.argsort(hashed(self.object_id, config.seed + 1), kind="stable")
-        self.hosts = self.object_id[order[: round(config.odd_fraction * len(self.object_id))]]
-        self._class = {
-            each: config.classes[place % len(config.classes)] for place, each in enumerate(self.hosts.tolist())
-        }
+    config: InjectConfig
+    object_id: np.ndarray
+    hosts: dict[int, tuple[str, ...]]  # class first; then, once it was planted, what the truth says of it
 
-    def planted_class(self, object_id: int) -> str:
-        """Empty for an object that stays as it is."""
-        return self._class.get(object_id, "")
+    @classmethod
+    def drawn(cls, survey: Survey, config: InjectConfig) -> "_Plan":
+        """A sample of the survey, the classes in turn."""
+        object_id = survey.sample(config.n_objects, seed=config.seed)
+        order = np.argsort(hashed(object_id, config.seed + 1), kind="stable")
+        hosts = object_id[order[: round(config.odd_fraction * len(object_id))]].tolist()
+        in_turn = [config.classes[place % len(config.classes)] for place in range(len(hosts))]
+        return cls(config, object_id, {each: (name,) for each, name in zip(hosts, in_turn, strict=True)})
+
+    @classmethod
+    def read(cls, truth: Path, config: InjectConfig) -> "_Plan":
+        """As the truth has it, which was written once."""
+        with truth.open(newline="", encoding="utf-8") as stream:
+            rows = {int(row["object_id"]): tuple(row[each] for each in TRUTH[1:]) for row in csv.DictReader(stream)}
+        hosts = {object_id: said for object_id, said in rows.items() if said[0]}
+        return cls(config, np.array(list(rows), np.int64), hosts)
 
     def plant(self, object_id: int, image: np.ndarray) -> "tuple[float, Planted | None]":
         """Strength, and the copy."""
         from peculiar.sky.injection import kind_of, plant_in
 
         config, rng = self.config, np.random.default_rng([self.config.seed % 2**64, object_id % 2**64])
-        name = self.planted_class(object_id)
+        name = self.hosts[object_id][0]
         low, high = config.share if kind_of(name) == "astrophysical" else config.depth
         strength = float(np.exp(rng.uniform(np.log(low), np.log(high))))
         if name == "missing_band":
@@ -159,36 +194,35 @@ class _Plan:
         return strength, plant_in(image, name, strength, rng=rng, scale=scale, seeing=config.seeing)
 
 
-def _write_truth(path: Path, survey: Survey, plan: _Plan, track: Track) -> dict[int, tuple[str, ...]]:
-    """The truth of all objects; what it says of the odd ones, by id."""
+def _write_truth(path: Path, survey: Survey, plan: _Plan, track: Track) -> None:
+    """The truth of all objects."""
     from peculiar.sky.injection import kind_of
 
-    said: dict[int, tuple[str, ...]] = {}
-    with track("planting", len(plan.hosts)) as advance:
-        for start in range(0, len(plan.hosts), AT_ONCE):
-            part = plan.hosts[start : start + AT_ONCE]
+    hosts, said = np.array(list(plan.hosts), np.int64), {}
+    with track("planting", len(hosts)) as advance:
+        for start in range(0, len(hosts), AT_ONCE):
+            part = hosts[start : start + AT_ONCE]
             for object_id, image in zip(part.tolist(), survey.images(part), strict=True):
                 strength, planted = plan.plant(object_id, image)
                 if planted is not None:
-                    name = plan.planted_class(object_id)
+                    (name,) = plan.hosts[object_id]
                     numbers = (f"{each:.6g}" for each in (strength, planted.snr, planted.radius))
                     said[object_id] = (name, kind_of(name), *numbers)
                 advance(1)
-    if n_dark := len(plan.hosts) - len(said):
+    if n_dark := len(hosts) - len(said):
         log.warning("%d objects have no light in the middle and cannot be hosts; they stay as they are", n_dark)
     with atomic(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(TRUTH)
         for object_id in np.sort(plan.object_id).tolist():
-            writer.writerow((object_id, *said.get(object_id, ("", "", "", "", ""))))
-    return said
+            writer.writerow((object_id, *said.get(object_id, ("",) * (len(TRUTH) - 1))))
 
 
-def _draw_examples(path: Path, parent: Survey, child: Survey, said: dict[int, tuple[str, ...]]) -> None:
+def _draw_examples(path: Path, parent: Survey, child: Survey, plan: _Plan) -> None:
     """Hosts beside their copies: of each class the weakest, the middle and the strongest."""
     from peculiar.figures import figure_images
 
-    by_class: dict[str, list[int]] = {}
+    said, by_class = plan.hosts, dict[str, list[int]]()
     for object_id, (name, *_) in sorted(said.items(), key=lambda each: float(each[1][2])):
         by_class.setdefault(name, []).append(object_id)
     chosen = [
@@ -197,7 +231,7 @@ def _draw_examples(path: Path, parent: Survey, child: Survey, said: dict[int, tu
         for place in ((0, len(mine) // 2, len(mine) - 1) if len(mine) > 2 else (0,) * N_EXAMPLES)
     ]
     hosts, copies = parent.images(chosen), child.images(chosen)
-    captions = [f"{said[each][0]}\nS/N {float(said[each][3]):.3g}" for each in chosen]
+    captions = [f"{said[each][0]}\nS/N {float(said[each][3]):,.0f}" for each in chosen]
     pairs = np.stack([hosts, copies], axis=1).reshape(-1, *hosts.shape[1:])
     titles = [text for each in captions for text in ("host", each)]
     save_figure(
@@ -222,7 +256,7 @@ def _write_survey(child: Path, survey: Survey, plan: _Plan, config: InjectConfig
             rows = survey.take(part, schema.names)
             images = survey.images_of(rows).copy()
             for place, object_id in enumerate(part.tolist()):
-                if plan.planted_class(object_id):
+                if object_id in plan.hosts:
                     _, planted = plan.plant(object_id, images[place])
                     images[place] = images[place] if planted is None else planted.image
             stored = pa.FixedSizeBinaryArray.from_buffers(
@@ -284,6 +318,6 @@ def _link(source: str, target: str) -> None:
     """Another name of a file that is only ever replaced, never written into; a copy where disks differ."""
     Path(target).unlink(missing_ok=True)
     try:
-        os.link(source, target)
+        os.link(Path(source).resolve(), target)
     except OSError:
         shutil.copyfile(source, target)

@@ -93,7 +93,10 @@ def learn_interest(
     run = begin(home, "learn", config, inputs=inputs, reads=reads, replace=replace)
     vectors, scores = evidence.vectors_of(labels.object_id), evidence.scores_of(labels.object_id)
     with track("learning", None):
-        model = learn(config.model, vectors, scores, labels.grade, weight=labels.n_votes, seed=config.seed)
+        presumed = evidence.presumed(labels.object_id, config.seed)
+        model = learn(
+            config.model, vectors, scores, labels.grade, weight=labels.n_votes, presumed=presumed, seed=config.seed
+        )
     best = float(np.nanmax(model.predict(vectors, scores)[0]))
     table = Table(home / "table.lance")
     with track("predicting", len(evidence.features)) as advance:
