@@ -166,8 +166,9 @@ class Evidence:
 
     def presumed(self, but_not: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Features and scores of objects drawn at random from those that were not labelled; see `learn`."""
-        drawn = self.features.table.sample(N_PRESUMED + len(but_not), seed=seed)
-        drawn = drawn[~np.isin(drawn, but_not)][:N_PRESUMED]
+        n = n_presumed(len(self.features) - len(but_not))
+        drawn = self.features.table.sample(n + len(but_not), seed=seed)
+        drawn = drawn[~np.isin(drawn, but_not)][:n]
         vectors = self.vectors_of(drawn)
         is_usable = np.isfinite(vectors).all(axis=1)
         return vectors[is_usable], self.scores_of(drawn[is_usable])
@@ -176,6 +177,11 @@ class Evidence:
         """Ids, features and scores of all objects of the set, a block at a time."""
         for ids, vectors in self.features.scan(SCAN_ROWS):
             yield ids, self._scale.standardized(vectors), self.scores_of(ids)
+
+
+def n_presumed(n_others: int) -> int:
+    """How many of the objects that were not labelled are presumed: few enough that most are left to be judged."""
+    return min(N_PRESUMED, n_others // 10)
 
 
 def learn(
@@ -233,7 +239,8 @@ def look_through(
     looked = np.argsort(-values, kind="stable")[: min(batch_size, n_labels)]
     while len(looked) < n_labels:
         grades = is_interesting[looked].astype(np.float64)
-        others = random.permutation(np.setdiff1d(np.arange(len(values)), looked))[:N_PRESUMED]
+        others = random.permutation(np.setdiff1d(np.arange(len(values)), looked))
+        others = others[: n_presumed(len(others))]
         presumed = vectors[others], scores[others]
         learnt = learn(model, vectors[looked], scores[looked], grades, presumed=presumed, seed=seed)
         mean, deviation = learnt.predict(vectors, scores)
