@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 FIRST_SHOWN = ("score_joint", "score_anom_conditional")  # the first of these that there is; METHOD.md sect. 8
-# What score_joint joins: what the generator cannot make, a frame unlike all others, a center unlike those of its like.
-JOINED = ("score_anom_conditional", "score_neighbors_frame", "score_neighbors_center_conditional")
+# What score_joint joins: what the generator cannot make, as a whole and in its pixels; a frame unlike all others; a
+# center unlike those of its like.
+JOINED = (
+    *("score_anom_conditional", "score_gen_conditional"),
+    *("score_neighbors_frame", "score_neighbors_center_conditional"),
+)
 RELATIONS = ("rankings/neighbors-frame", "rankings/neighbors-center")
 NOT_NUMBERS = ("image", "flux", "latent", "source")
 PLACES, GROUPS = ("map_x", "map_y"), ("cluster",)  # columns of maps and of clusters that carry their name

@@ -11,6 +11,7 @@ from peculiar.scoring.scores import Distribution, joint
 SMALL = {"width": 2, "n_features": 5, "side": 16, "batch_size": 16, "n_steps": 2}
 COLUMNS = [
     "score_anom_conditional",
+    "score_gen_conditional",
     "score_neighbors_frame",
     "score_neighbors_center_conditional",
 ]
