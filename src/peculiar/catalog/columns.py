@@ -92,8 +92,8 @@ def _declare() -> Iterator[Column]:
     said = "what experts' labels say of it and its like, 0 (none) to 1"
     yield Column("interest", "double", "", "stat.value", f"Expected interest: {said}")
     yield Column("interest_std", "double", "", "stat.error", "Standard deviation of interest, before a label is given")
-    joint = "Joint score: sum of -ln(part of the reference above) over conditional score_anom and score_gen, neighbor distance "
-    joint += f"of the frame, and the conditional one of its center (Fisher 1932); {_LARGER}"
+    joint = "Joint score: sum of -ln(part of the reference above) over conditional score_anom and score_gen, neighbor "
+    joint += f"distance of the frame, and the conditional one of its center (Fisher 1932); {_LARGER}"
     yield Column("score_joint", "double", "", "stat.value", joint)
     for form, (ucd, meaning) in _RELATIVE_FORMS.items():
         yield Column(f"score_joint_{form}", "double", "", ucd, f"score_joint {meaning}; {_LARGER}")

@@ -34,9 +34,9 @@ def join(folder: Path, config: JoinConfig, *, name: str = "joint", replace: bool
     """Fill `rankings/<name>` of the atlas in `folder` with score_joint and its relative forms.
 
     score_joint is the sum of -ln p over what is `JOINED`: the conditional score_anom and score_gen, the neighbor
-    distance of the frame, and the conditional one of its center. p is the part of the reference above an object (Fisher 1932): an
-    object is far up if one of them finds it very odd, or several find it rather odd. The distributions that p is taken
-    from are frozen in `joined.json`. Objects that lack one of them wait.
+    distance of the frame, and the conditional one of its center. p is the part of the reference above an object
+    (Fisher 1932): an object is far up if one of them finds it very odd, or several find it rather odd. The
+    distributions that p is taken from are frozen in `joined.json`. Objects that lack one of them wait.
 
     Raises
     ------
