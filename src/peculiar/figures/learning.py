@@ -20,7 +20,7 @@ def figure_progress(found: Mapping[str, np.ndarray], *, n_in_all: int | None = N
     n_in_all
         How many there are, where it is known: what a perfect order would find is drawn too.
     """
-    figure = plot_figure(6.0, 4.0)
+    figure = plot_figure(6.0, 4.4)
     axes = figure.subplots()
     longest = max((len(each) for each in found.values()), default=0)
     if n_in_all is not None:
@@ -33,5 +33,6 @@ def figure_progress(found: Mapping[str, np.ndarray], *, n_in_all: int | None = N
     axes.set_xlim(0, max(1, longest))
     axes.set_ylim(bottom=0)
     if len(found) > 1 or n_in_all is not None:
-        axes.legend(loc="upper left", fontsize=LABEL, frameon=False)
+        handles, names = axes.get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=3, fontsize=LABEL, frameon=False)
     return figure

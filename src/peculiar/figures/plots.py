@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from peculiar.figures.style import (
     CYCLE,
@@ -149,6 +150,7 @@ def figure_recovery(
             _recall_points(axes, by_bin, middle, number, order, is_horizontal=False)
             if len(middle) and middle[0] > 0 and middle[-1] > 20 * middle[0]:
                 axes.set_xscale("log")
+                axes.xaxis.set_minor_formatter(NullFormatter())
     quiet_axes(panels[0], title=literal(title), x="recall")
     panels[0].set_yticks(range(len(names)), [f"{literal(name)}  ({int((labels == name).sum())})" for name in names])
     panels[0].set(xlim=(-0.03, 1.03), ylim=(len(names) - 0.5, -0.5))

@@ -16,6 +16,7 @@ from peculiar.run import (
     FINISHED,
     Run,
     Track,
+    as_json,
     atomic,
     begin,
     finish,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 AT_ONCE = 256  # images
 COMMIT_ROWS = 2_048
+WORKED = "is_judged"  # in the record: the work was done
 LEAST_OBJECTS = 32  # fewer say nothing, and have too few neighbors
 N_EXAMPLES = 3  # of each class, in the picture
 TRUTH = ("object_id", "planted_class", "planted_kind", "planted_strength", "planted_snr", "planted_radius")
@@ -128,6 +130,10 @@ def inject(
     reads = {"survey": ingested.identity, **(reads or {})}
     message = f"what {home} was made of was made anew since; inject again with --replace, or under another --name"
     refuse_made_anew(home, reads, message, replace=replace)
+    before = read_run(home)
+    is_done = before is not None and (work is None or WORKED in before.outputs)
+    if before is not None and is_done and not replace and before.config == as_json(config):
+        return before
     run = begin(home, "inject", config, inputs={"survey": survey.version}, reads=reads, replace=replace)
     child, truth = home / "atlas", home / "truth.csv"
     if not truth.exists():
@@ -143,7 +149,7 @@ def inject(
         "atlas": child.relative_to(folder).as_posix(),
         "truth": truth.relative_to(folder).as_posix(),
     }
-    return finish(home, run, **{**done, **mine})
+    return finish(home, run, **{**done, **mine, **({} if work is None else {WORKED: True})})
 
 
 def _refuse_one_sided(n_objects: int, config: InjectConfig) -> None:
