@@ -234,7 +234,7 @@ class Atlas:
         return measure_neighbors(self.folder, config, name=name, replace=replace, track=self.track)
 
     def join(self, *, name: str = "joint", replace: bool = False, **options: Any) -> Run:
-        """Join the conditional scores and the neighbor distances of frame and center into score_joint. See `JoinConfig`."""
+        """Join conditional scores and the neighbor distances of frame and center into score_joint. See `JoinConfig`."""
         from peculiar.stages.join import JoinConfig, join
 
         config = self._config(home_of(self.folder, "rankings", name), JoinConfig(), options, replace)

@@ -130,7 +130,8 @@ add_command(
     NeighborsConfig,
     """Score every object by its mean distance to the nearest in a feature set.
 
-    --name frame and --name center are those looks of the self-supervised features; join needs both. The score stands in every ranking then, as score_neighbors_NAME.""",
+    --name frame and --name center are those looks of the self-supervised features; join needs both.
+    The score stands in every ranking then, as score_neighbors_NAME.""",
     _with_scores("measure_neighbors", "neighbors"),
     named("self-supervised"),
     REPLACE,
@@ -138,7 +139,7 @@ add_command(
 add_command(
     "join",
     JoinConfig,
-    """Join the conditional scores and the neighbor distances of frame and center into score_joint, shown first then.""",
+    """Join the conditional scores and the neighbor distances of frame and center into score_joint, shown first.""",
     calls("join", objects="n_objects", reference="reference"),
     named("joint"),
     REPLACE,
