@@ -321,7 +321,7 @@ class _Forest:
         from sklearn.ensemble import RandomForestRegressor
 
         self.level, self.seen = float(grades.mean()), features.astype(np.float64)
-        self.forest = RandomForestRegressor(N_TREES, min_samples_leaf=2, random_state=seed % 2**32)
+        self.forest = RandomForestRegressor(N_TREES, min_samples_leaf=2, max_features="sqrt", random_state=seed % 2**32)
         self.forest.fit(rows, grades, weight)
 
     def predict(self, features: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
