@@ -23,7 +23,7 @@ from worth import read_kinds
 
 FRACTIONS = (0.0, 0.01, 0.05, 0.1)
 JUDGED_FRACTION = 0.05
-N_OBJECTS = 4_000
+N_OBJECTS = 2_000
 NARROW = {"width": 8, "batch_size": 32, "preset": "small"}
 PROBE = 20  # steps that the pace is measured on
 
