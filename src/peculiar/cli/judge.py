@@ -7,7 +7,7 @@ import typer
 
 from peculiar.cli.commands import REPLACE, AtlasArgument, add_command, app, named, open_atlas, with_options
 from peculiar.cli.console import console, print_rows
-from peculiar.stages.bench import BenchConfig
+from peculiar.stages.bench import FEW, BenchConfig
 from peculiar.stages.inject import InjectConfig
 from peculiar.stages.simulate_expert import SimulateExpertConfig
 
@@ -41,6 +41,8 @@ def _say_judged(folder: Path, judged: dict[str, Any]) -> None:
     counts = [[name, *each.values()] for name, each in judged["by_class"].items()]
     title = f"{judged['n_odd']} odd ones, by {judged['first_shown']}"
     print_rows(["class", "kind", "there", "in the top 1 %", "in the top 5 %"], counts, title)
+    if judged["n_odd"] < FEW:
+        console(is_error=False).print("Few are odd: this is an example, not a measurement.")
     console().print(f"page: {folder / judged['page']}")
 
 
