@@ -24,7 +24,7 @@ from worth import read_kinds
 FRACTIONS = (0.0, 0.01, 0.05, 0.1)
 JUDGED_FRACTION = 0.05
 N_OBJECTS = 2_000
-NARROW = {"width": 8, "batch_size": 32, "preset": "small"}
+NARROW = {"width": 8, "batch_size": 32, "preset": "small", "save_every": 10_000}
 PROBE = 20  # steps that the pace is measured on
 
 
@@ -42,12 +42,12 @@ def main() -> None:
         inject(atlas.folder, InjectConfig(n_objects=N_OBJECTS, odd_fraction=fraction), name=name)
         sample = Atlas(home / name / "atlas")
         if not n_steps:  # the same number for all, found once
-            sample.train_gan(n_steps=PROBE, save_every=PROBE, **NARROW)
+            sample.train_gan(n_steps=PROBE, **NARROW)
             began = perf_counter()
             sample.train_gan(n_steps=2 * PROBE)
             n_steps = max(2 * PROBE, round(seconds * PROBE / (perf_counter() - began)))
             print(f"{n_steps} steps each, width {NARROW['width']}", flush=True)
-        sample.train_gan(n_steps=n_steps, **({} if fraction == FRACTIONS[0] else NARROW))
+        sample.train_gan(n_steps=n_steps, **NARROW)
         sample.train_encoder(n_steps=n_steps // 2, **NARROW)
         for network in ("gan", "encoder"):
             target = judged.folder / "networks" / f"{network}-{round(100 * fraction)}"
