@@ -108,7 +108,8 @@ def test_kinds_and_an_unknown_class():
 
 def test_light_of_less_than_a_level_is_added_on_average_and_untouched_levels_stay():
     levels = np.full((64, 64, 1), 9, np.uint8)
-    one_level = np.diff(unstretched(np.array([[[9]], [[10]]], np.uint8)).ravel())
+    light = unstretched(np.array([[[9], [9]], [[9], [10]]], np.uint8))
+    one_level = light[0, 1, 1] - light[0, 0, 0]
     changed = stretched(unstretched(levels) + 0.3 * one_level, rng=np.random.default_rng(0))
     assert changed.mean() == pytest.approx(9.3, abs=0.03)
     np.testing.assert_array_equal(stretched(unstretched(levels), rng=np.random.default_rng(0)), levels)
