@@ -13,7 +13,7 @@ from peculiar.feature_set import FeatureSet, feature_sets
 from peculiar.learning import BORING, Evidence, Model, found_by_expert, ids_of, liked, read_truth
 from peculiar.ranking import Ranking
 from peculiar.run import Track, home_of, read_run
-from peculiar.survey import located
+from peculiar.survey import placed
 
 log = logging.getLogger(__name__)
 BASELINES = ("random", "brightness", "radius", "score_pca")
@@ -72,7 +72,7 @@ def read(path: Path, ranked: np.ndarray, *, column: str = "", like: tuple[str, .
     if found is None:
         there = ", ".join(table.column_names)
         raise ValueError(f"{path} has none of {', '.join(CLASS_COLUMNS)}; name its column of classes, of {there}")
-    said, is_known = read_truth(path, found, ranked)
+    said, is_known = read_truth(table, path, found, ranked)
     if n_unknown := int((~is_known).sum()):
         log.warning("%s says nothing of %d of %d objects, which are left out", path, n_unknown, len(ranked))
     object_id, said = ranked[is_known], said[is_known]
@@ -83,7 +83,7 @@ def read(path: Path, ranked: np.ndarray, *, column: str = "", like: tuple[str, .
     is_normal = ~is_odd & np.array([not each or each.casefold() in BORING for each in said.tolist()], bool)
     kind = np.full(len(said), UNNAMED_KIND, dtype=object)
     if KIND_COLUMN in table.column_names:
-        kinds, _ = read_truth(path, KIND_COLUMN, object_id)
+        kinds, _ = read_truth(table, path, KIND_COLUMN, object_id)
         kind = np.where(kinds == "", UNNAMED_KIND, kinds)
     kind = np.where(is_odd, kind, "").astype(str)
     if not is_odd.any():
@@ -91,8 +91,7 @@ def read(path: Path, ranked: np.ndarray, *, column: str = "", like: tuple[str, .
     if not is_normal.any():
         raise ValueError(f"no object in {path} is normal; give rows with an empty {found} too")
     ids, has_id = ids_of(table, path)
-    order = np.argsort(ids[has_id], kind="stable")
-    row = np.flatnonzero(has_id)[order[located(ids[has_id][order], object_id)[0]]]
+    row = np.flatnonzero(has_id)[placed(ids[has_id], object_id)[0]]
     numbers = {each: table[each].to_numpy(zero_copy_only=False) for each in SPREADS if each in table.column_names}
     spread = {each: values[row].astype(np.float64) for each, values in numbers.items() if values.dtype.kind in "if"}
     spread = {key: np.where(is_odd, values, np.nan) for key, values in spread.items()}
@@ -104,8 +103,7 @@ def orders_of(ranking: Ranking, object_id: np.ndarray, *, split: tuple[str, ...]
 
     Interest is NaN of objects whose labels it was learnt from: it would be judged by what it was told.
     """
-    order = np.argsort(ranking.object_ids)
-    row = order[np.searchsorted(ranking.object_ids[order], object_id)]
+    row, _ = placed(ranking.object_ids, object_id)
     values = {each: ranking.column(each)[row] for each in ranking.orders if each not in BASELINES}
     for name in (each for each in ranking.schema.names if _is_learnt(each)):
         labelled = _labelled(ranking.folder, name)
@@ -298,8 +296,7 @@ def judge_experts(
     """By kind and model, how many are found after each object looked at, int (n_experts, n_labels)."""
     evidence = Evidence(ranking.folder, features, ranking.home.name)
     object_id = np.intersect1d(truth.object_id, evidence.features.table.object_ids())
-    order = np.argsort(truth.object_id)
-    row = order[np.searchsorted(truth.object_id[order], object_id)]
+    row, _ = placed(truth.object_id, object_id)
     seeds = range(seed, seed + n_experts)
     told = {"acquisition": "upper-bound", "n_labels": n_labels, "batch_size": BATCH}
     found: dict[str, dict[str, np.ndarray]] = {}

@@ -11,7 +11,7 @@ import numpy as np
 
 from peculiar.feature_set import FeatureSet, take_vectors
 from peculiar.ranking import Ranking
-from peculiar.survey import first_few, located
+from peculiar.survey import first_few, located, placed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,17 +75,14 @@ def liked(classes: set[str], like: tuple[str, ...], unlike: tuple[str, ...], pat
     return {each for each in classes if (each.casefold() in named["like"] if like else each.casefold() not in no)}
 
 
-def read_truth(path: Path, column: str, object_id: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What a table says these objects are, as text, empty where it says nothing; and whether it knows the object.
+def read_truth(table: "pa.Table", path: Path, column: str, object_id: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What a table, read from `path`, says these objects are, as text, empty where nothing; and whether it knows each.
 
     Raises
     ------
     ValueError
         It has no such column, or knows none of the objects.
     """
-    from peculiar.io.tables import read_table
-
-    table = read_table(path)
     if column not in table.column_names:
         raise ValueError(f"{path} has no column {column}; it has {', '.join(table.column_names)}")
     ids, has_id = ids_of(table, path)
@@ -267,9 +264,8 @@ def found_by_expert(
 
     A seed leaves out a random tenth of all objects, so that repetitions differ. Both are int (n_seeds, n_labels).
     """
-    known = np.argsort(evidence.ranking.object_ids)
-    row = np.searchsorted(evidence.ranking.object_ids[known], object_id)
-    values = np.nan_to_num(evidence.ranking.column(order)[known][row], nan=-np.inf)
+    row, _ = placed(evidence.ranking.object_ids, object_id)
+    values = np.nan_to_num(evidence.ranking.column(order)[row], nan=-np.inf)
     vectors, scores = evidence.vectors_of(object_id), evidence.scores_of(object_id)
     by_loop, by_order = [], []
     for seed in seeds:
@@ -281,6 +277,11 @@ def found_by_expert(
         by_order.append(np.cumsum(is_interesting[kept][first]))
         advance(1)
     return np.stack(by_loop), np.stack(by_order)
+
+
+def spread_of(counts: np.ndarray) -> str:
+    """Mean of repetitions, and the smallest and the largest, as a table shows them."""
+    return f"{counts.mean():.1f} ({counts.min()} to {counts.max()})"
 
 
 class _Logistic:

@@ -11,7 +11,7 @@ import numpy as np
 
 from peculiar.checkpoint import load_pinned
 from peculiar.run import Run, home_of, read_run
-from peculiar.survey import Survey, Table, pixels
+from peculiar.survey import Survey, Table, pixels, placed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -170,9 +170,8 @@ class Ranking:
         if table is self.relative:
             return values.astype(np.float64)
         ids = table.object_ids()
-        order = np.argsort(ids, kind="stable")
-        place = order[np.minimum(np.searchsorted(ids, self.object_ids, sorter=order), len(ids) - 1)]
-        return np.where(ids[place] == self.object_ids, values.astype(np.float64)[place], np.nan)
+        place, is_there = placed(ids, self.object_ids)
+        return np.where(is_there, values.astype(np.float64)[place], np.nan)
 
     def _numbers(self) -> list[str]:
         import pyarrow as pa

@@ -181,6 +181,13 @@ def located(known: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return place, known[place] == wanted
 
 
+def placed(known: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As `located`, among ids in any order; the first of equal ones."""
+    order = np.argsort(known, kind="stable")
+    place, is_there = located(known[order], wanted)
+    return order[place], is_there
+
+
 def _without(batch: "pa.RecordBatch", present: np.ndarray) -> "pa.RecordBatch":
     """The rows whose ids are not in `present`, which is sorted."""
     import pyarrow as pa

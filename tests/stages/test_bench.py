@@ -31,6 +31,14 @@ def table(folder):
         return {(row["by"], row["subset"], row["order"], row["metric"]): row for row in csv.DictReader(stream)}
 
 
+def described(folder):
+    """The atlas in a folder, with small self-supervised features."""
+    atlas = Atlas(folder)
+    atlas.train_features(width=2, n_features=4, side=16, batch_size=16, n_steps=2)
+    atlas.make_features("self-supervised")
+    return atlas
+
+
 def by_class(folder):
     return json.loads((folder / "bench" / "main" / "bench.json").read_text())["by_class"]
 
@@ -125,9 +133,7 @@ def test_objects_that_the_truth_does_not_know_are_left_out(planted, caplog):
 
 def test_sets_and_made_experts_are_judged_where_there_are_features(planted, tmp_path):
     folder, _, ids = planted
-    atlas = Atlas(folder)
-    atlas.train_features(width=2, n_features=4, side=16, batch_size=16, n_steps=2)
-    atlas.make_features("self-supervised")
+    described(folder)
     truth = tmp_path / "many.csv"
     names = ["ring", "arc", "", "", ""]
     lines = [f"{each},{names[place % 5]}" for place, each in enumerate(ids)]
@@ -151,9 +157,7 @@ def test_sets_and_made_experts_are_judged_where_there_are_features(planted, tmp_
 
 def test_interest_is_judged_without_the_objects_it_was_told_of(planted, tmp_path):
     folder, truth, ids = planted
-    atlas = Atlas(folder)
-    atlas.train_features(width=2, n_features=4, side=16, batch_size=16, n_steps=2)
-    atlas.make_features("self-supervised")
+    atlas = described(folder)
     labels = tmp_path / "labels.csv"
     labels.write_text("object_id,label\n" + f"{ids[0]},ring\n{ids[5]},normal\n")
     atlas.learn(labels)
@@ -208,9 +212,7 @@ def test_what_cannot_be_judged_leaves_the_result_of_before(planted):
 
 def test_a_bench_is_stale_once_what_it_judged_was_made_anew(planted):
     folder, truth, _ = planted
-    atlas = Atlas(folder)
-    atlas.train_features(width=2, n_features=4, side=16, batch_size=16, n_steps=2)
-    atlas.make_features("self-supervised")
+    atlas = described(folder)
     atlas.measure_neighbors("frame")
     atlas.relate("neighbors/frame")
     atlas.bench(truth, n_bootstrap=0, n_labels=0)

@@ -7,7 +7,7 @@ import typer
 
 from peculiar.cli.commands import REPLACE, AtlasArgument, add_command, app, named, open_atlas, with_options
 from peculiar.cli.console import console, print_rows
-from peculiar.stages.bench import FEW, BenchConfig
+from peculiar.stages.bench import FEW, BenchConfig, interval_of
 from peculiar.stages.inject import InjectConfig
 from peculiar.stages.simulate_expert import SimulateExpertConfig
 
@@ -36,7 +36,7 @@ def bench(
 
 def _say_judged(folder: Path, judged: dict[str, Any]) -> None:
     for kind, by in judged["kinds"].items():
-        rows = [[order, *(_interval(metrics, each) for each in SHOWN)] for order, metrics in by.items()]
+        rows = [[order, *(interval_of(metrics, each) for each in SHOWN)] for order, metrics in by.items()]
         print_rows(["order", "AUROC", "average precision"], rows, f"{kind}, of {judged['n_objects']:,} objects")
     counts = [[name, *each.values()] for name, each in judged["by_class"].items()]
     title = f"{judged['n_odd']} odd ones, by {judged['first_shown']}"
@@ -44,11 +44,6 @@ def _say_judged(folder: Path, judged: dict[str, Any]) -> None:
     if judged["n_odd"] < FEW:
         console(is_error=False).print("Few are odd: this is an example, not a measurement.")
     console().print(f"page: {folder / judged['page']}")
-
-
-def _interval(metrics: dict[str, float], name: str) -> str:
-    ends = [metrics.get(f"{name}_{end}") for end in ("low", "high")]
-    return f"{metrics[name]:.3f}" + (f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends[0] is not None else "")
 
 
 with_options(bench, BenchConfig, "truth")

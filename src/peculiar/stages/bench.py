@@ -27,6 +27,7 @@ from peculiar.judging import (
     read,
     subsets_of,
 )
+from peculiar.learning import spread_of
 from peculiar.ranking import Ranking
 from peculiar.run import Run, Track, atomic, begin, finish, home_of, quiet, read_run, save_figure, write_json
 from peculiar.survey import hash_id
@@ -251,7 +252,7 @@ def _write_page(
         orders = judged["kind", kind]
         names = _named(next(iter(orders.values())))
         rows: list[list[Cell]] = [
-            [order, int(values["n_odd"]), int(values["n"]), *(_interval(values, each) for each in names)]
+            [order, int(values["n_odd"]), int(values["n"]), *(interval_of(values, each) for each in names)]
             for order, values in orders.items()
         ]
         caption = f"With 95 % bootstrap intervals; {', '.join(BASELINES)} need no network."
@@ -279,7 +280,7 @@ def _split_sections(judged: Mapping[tuple[str, str], dict[str, Metrics]], first_
         for (axis, subset), by in judged.items():
             if axis == column:
                 counts = [int(by[first_shown][each]) for each in ("n_odd", "n")]
-                rows.append([subset, *counts, *(_interval(by[each], "auroc") for each in shown)])
+                rows.append([subset, *counts, *(interval_of(by[each], "auroc") for each in shown)])
         columns = ["third, kind", "odd", "of", *shown]
         caption = "AUROC, with 95 % bootstrap intervals; all orders and metrics are in bench.csv."
         sections.append(Table(columns=columns, rows=rows, heading=f"By {column}", caption=caption))
@@ -299,8 +300,8 @@ def _set_section(sets: Mapping[str, Mapping[str, Any]]) -> "Section":
                 name,
                 found["n_features"],
                 kind,
-                _interval(by, "auroc"),
-                _interval(by, "average_precision"),
+                interval_of(by, "auroc"),
+                interval_of(by, "average_precision"),
             ]
             row.append(by.get("learnt_average_precision"))
             row.append(f"{by['learnt_found']} in {by['learnt_among']}" if "learnt_found" in by else None)
@@ -320,7 +321,7 @@ def _expert_sections(
 
     n_labels = next(iter(by_model.values())).shape[1]
     shown = sorted({n for n in (20, 50, 100, 200, 500) if n <= n_labels} | {n_labels})
-    rows = [[each, *(_spread(counts[:, n - 1]) for n in shown)] for each, counts in by_model.items()]
+    rows = [[each, *(spread_of(counts[:, n - 1]) for n in shown)] for each, counts in by_model.items()]
     caption = (
         f"Found among the first looked at, of {n_odd}: the mean over made experts, the least and the most; each leaves "
         f"out a random tenth. {first_shown} needs no label; the others learn, {BATCH} at a time, all labels counted."
@@ -338,11 +339,8 @@ def _slug(kind: str) -> str:
     return plain if plain == kind else f"{plain}-{hash_id(kind) % 10**6:06d}"
 
 
-def _spread(counts: np.ndarray) -> str:
-    return f"{counts.mean():.1f} ({counts.min()} to {counts.max()})"
-
-
-def _interval(values: Mapping[str, float], name: str) -> str:
+def interval_of(values: Mapping[str, float], name: str) -> str:
+    """A metric, and its interval where there is one, as a table shows them."""
     if f"{name}_low" not in values:
         return f"{values[name]:.3f}"
     return f"{values[name]:.3f} ({values[f'{name}_low']:.3f} to {values[f'{name}_high']:.3f})"

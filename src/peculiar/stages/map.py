@@ -9,7 +9,7 @@ from peculiar.checkpoint import load_tensors, save_tensors
 from peculiar.feature_set import FeatureSet
 from peculiar.ranking import Ranking, residuals_by
 from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run, refuse_made_anew
-from peculiar.survey import Survey, Table, located
+from peculiar.survey import Survey, Table, located, placed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -253,9 +253,7 @@ def _quality(folder: Path, config: MapConfig, fit: _Fit) -> dict[str, float | No
     if read_run(home_of(folder, "rankings", config.ranking)) is None:
         return {}
     ranking = Ranking(folder, config.ranking)
-    order = np.argsort(ranking.object_ids)
-    row = order[np.minimum(np.searchsorted(ranking.object_ids, fit.object_id, sorter=order), len(order) - 1)]
-    is_ranked = ranking.object_ids[row] == fit.object_id
+    row, is_ranked = placed(ranking.object_ids, fit.object_id)
     found = {}
     for name in QUALITY_OF:
         if name in ranking.schema.names:

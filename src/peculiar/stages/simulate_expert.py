@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from peculiar.learning import Evidence, Model, found_by_expert, liked, read_truth
+from peculiar.learning import Evidence, Model, found_by_expert, liked, read_truth, spread_of
 from peculiar.run import Run, Track, begin, finish, home_of, quiet, save_figure, write_json
 
 SHOWN_AT = (50, 100, 200, 500)
@@ -55,11 +55,13 @@ def simulate_expert(
     ValueError
         The truth says nothing of the objects, or none of them is of interest.
     """
+    from peculiar.io.tables import read_table
+
     evidence = Evidence(folder, config.features, config.ranking)
     ranking = evidence.ranking
     order_name = config.by or ranking.first_shown
     object_id = np.intersect1d(ranking.object_ids, evidence.features.table.object_ids())
-    said, _ = read_truth(config.truth, config.column, object_id)
+    said, _ = read_truth(read_table(config.truth), config.truth, config.column, object_id)
     wanted = liked(set(said.tolist()) - {""}, config.like, (), config.truth)
     is_interesting = np.isin(said, sorted(wanted))
     if not is_interesting.any():
@@ -81,13 +83,9 @@ def simulate_expert(
         n_objects=len(object_id),
         n_interesting=int(is_interesting.sum()),
         looked_at=looked_at,
-        found=[[each, *(_spread(counts[:, n - 1]) for n in looked_at)] for each, counts in found.items()],
+        found=[[each, *(spread_of(counts[:, n - 1]) for n in looked_at)] for each, counts in found.items()],
         figure=(home / "found.png").relative_to(folder).as_posix(),
     )
-
-
-def _spread(counts: np.ndarray) -> str:
-    return f"{counts.mean():.1f} ({counts.min()} to {counts.max()})"
 
 
 def _draw(home: Path, found: dict[str, np.ndarray], n_interesting: int) -> None:
