@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from peculiar.feature_set import FeatureSet, default_features, feature_sets
+from peculiar.labels import Labels
 from peculiar.ranking import Ranking
 from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run, recorded_config
 from peculiar.stages.ingest import IngestConfig
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from peculiar.similar import Similar
     from peculiar.stages.check import Finding
+    from peculiar.stages.import_labels import Imported
 
 log = logging.getLogger(__name__)
 PAPER_IMAGES = 50_000  # fewer do not feed the paper's networks; MEASURED.md: 500 images, no fine structure
@@ -243,15 +245,34 @@ class Atlas:
     def learn(
         self, labels: str | Path | None = None, *, name: str = "main", replace: bool = False, **options: Any
     ) -> Run:
-        """Learn interest from a table of labels, predict it for all, say what to look at next. See `LearnConfig`."""
-        from peculiar.stages.learn import LearnConfig, learn_interest
+        """Learn interest from labels, predict it for all, say what to look at next. See `LearnConfig`.
 
+        Without a table of labels they are what was said to the atlas, or, where nothing was, the table given before.
+        """
+        from peculiar.stages.learn import NO_LABELS, LearnConfig, learn_interest
+
+        is_own = labels is None and Labels(self.folder).last_event() > 0
         if labels is not None:
             options["labels"] = Path(labels)
-        elif replace or recorded_config(home_of(self.folder, "interest", name)) is None:
-            raise ValueError("interest is learnt from labels; give a table of them, as --labels labels.csv")
+        elif not is_own and (replace or recorded_config(home_of(self.folder, "interest", name)) is None):
+            raise ValueError(NO_LABELS)
         config = self._config(home_of(self.folder, "interest", name), LearnConfig(), options, replace)
+        if is_own:
+            config = dataclasses.replace(config, labels=Path())
         return learn_interest(self.folder, config, name=name, replace=replace, track=self.track)
+
+    def gather_labels(self, *, name: str = "main", replace: bool = False, **options: Any) -> Run:
+        """Bring all votes together as the columns `label`, `label_probability` ... See `GatherLabelsConfig`."""
+        from peculiar.stages.gather_labels import GatherLabelsConfig, gather_labels
+
+        config = self._config(home_of(self.folder, "labels", name), GatherLabelsConfig(), options, replace)
+        return gather_labels(self.folder, config, name=name, replace=replace)
+
+    def import_labels(self, table: str | Path, *, expert: str = "", add_classes: bool = False) -> "Imported":
+        """Add the labels of a table to those said; the same file again adds nothing. See `import_labels`."""
+        from peculiar.stages.import_labels import import_labels
+
+        return import_labels(self.folder, Path(table), expert=expert, add_classes=add_classes)
 
     def simulate_expert(self, truth: str | Path, *, name: str = "main", **options: Any) -> Run:
         """Let a made expert label by a table of the truth, and say how many are found. See `SimulateExpertConfig`."""
@@ -550,6 +571,11 @@ class Atlas:
     def quarantine(self) -> Table:
         """What could not be read, and why."""
         return Table(self.folder / "survey" / "quarantine.lance")
+
+    @property
+    def labels(self) -> Labels:
+        """What experts said of objects: the log, the classes, the experts."""
+        return Labels(self.folder)
 
     def ranking(self, name: str = "main") -> Ranking:
         """A complete ranking: its tables joined, its reconstructions."""

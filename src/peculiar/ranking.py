@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,8 +29,12 @@ RELATIONS = ("rankings/neighbors-frame", "rankings/neighbors-center")
 NOT_NUMBERS = ("image", "flux", "latent", "source")
 PLACES, GROUPS = ("map_x", "map_y"), ("cluster",)  # columns of maps and of clusters that carry their name
 INTEREST = ("interest", "interest_std")
+LABEL = ("label", "label_probability", "label_n_votes", "label_agreement")
+OWN_NAMES = {"learn": INTEREST, "label": LABEL}  # columns that carry the folder's name where it is another than main
 HINT = "hint_artefact"  # the same in all clusters of a ranking
 MAKE_AT_ONCE = 256  # reconstructions made before they are handed on
+SCAN_ROWS = 65_536
+TYPICAL_PERCENTILE = 50.0  # of score_anom: an object up to it is called typical
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +85,8 @@ class Ranking:
 
     @cached_property
     def _joined(self) -> list[_Joined]:
-        """All tables that columns are read from: scores before measures, other scores, maps, clusters, the catalog."""
-        parents = ("rankings", "interest", "maps", "clusters")
+        """All tables that columns are read from: scores before measures, what later stages made, the catalog."""
+        parents = ("rankings", "interest", "labels", "maps", "clusters")
         others = [self._other(home) for parent in parents for home in self._finished(parent)]
         mine = [_whole(self.relative), _whole(self.facts), *(each for each in others if each), _whole(self.survey)]
         taken: set[str] = set()
@@ -98,7 +102,7 @@ class Ranking:
     def _other(self, home: Path) -> _Joined | None:
         """What a later stage made, if it belongs to this ranking; objects may be missing there."""
         run = read_run(home)
-        if run is None or run.stage not in ("relate", "join", "learn", "map", "cluster"):
+        if run is None or run.stage not in ("relate", "join", "learn", "label", "map", "cluster"):
             return None
         if run.config.get("ranking", self.home.name) != self.home.name:
             return None
@@ -115,9 +119,10 @@ class Ranking:
         names = {f"{each}_{home.name}": each for each in named}
         if run.stage == "cluster":
             names[HINT] = HINT
-        if run.stage == "learn":
+        if run.stage in OWN_NAMES:
             # A hyphen: with an underscore, one of name "std" would be another's deviation.
-            names = {each if home.name == "main" else f"{each}-{home.name}": each for each in INTEREST}
+            own = OWN_NAMES[run.stage]
+            names = {each if home.name == "main" else f"{each}-{home.name}": each for each in own}
         if run.stage in ("relate", "join"):
             names = {each: each for each in table.schema.names}
         return _Joined(table, names, is_complete=False)
@@ -127,6 +132,10 @@ class Ranking:
         """Lance's versions of all tables that columns are read from, by their places: what a product is made of."""
         return {each.table.path.relative_to(self.folder).as_posix(): each.table.version for each in self._joined}
 
+    def version_of(self, column: str) -> int:
+        """Lance's version of the table that a column is read from; 0 where there is no such column."""
+        return next((each.table.version for each in self._joined if column in each.names), 0)
+
     def made_of(self, *parents: str) -> dict[str, str]:
         """Identities, by place, of the folders below these (rankings, interest ...) that columns are read from."""
         places = [Path(each).parent for each in self.versions]
@@ -135,7 +144,7 @@ class Ranking:
 
     @cached_property
     def schema(self) -> "pa.Schema":
-        """Columns of `rows`: ids and position, scores, measures, places on maps, clusters, then the catalog's own."""
+        """Columns of `rows`: ids and position, scores, measures, labels, maps, clusters, then the catalog's own."""
         import pyarrow as pa
 
         first = ("object_id", "source", "ra", "dec")
@@ -162,18 +171,45 @@ class Ranking:
         """One numeric column over all ranked objects, float64, in the order of `object_ids`."""
         joined = next((each for each in self._joined if name in each.names), None)
         if joined is None or name in NOT_NUMBERS:
-            raise KeyError(f"no number {name!r} to order by; there are {', '.join(self._numbers())}")
+            raise KeyError(f"no number {name!r} to order by; there are {', '.join(self.numbers)}")
         table = joined.table
         values = table.column(joined.names[name])
         if values.dtype.kind not in "iufb":
-            raise KeyError(f"{name} holds no numbers to order by; these do: {', '.join(self._numbers())}")
+            raise KeyError(f"{name} holds no numbers to order by; these do: {', '.join(self.numbers)}")
         if table is self.relative:
             return values.astype(np.float64)
         ids = table.object_ids()
+        if not len(ids):  # all labels may have been taken back
+            return np.full(len(self), np.nan)
         place, is_there = placed(ids, self.object_ids)
         return np.where(is_there, values.astype(np.float64)[place], np.nan)
 
-    def _numbers(self) -> list[str]:
+    def texts(self, name: str) -> "pa.Array":
+        """One column of texts over all ranked objects, null where there is none, in the order of `object_ids`."""
+        import pyarrow as pa
+
+        joined = next((each for each in self._joined if name in each.names), None)
+        if joined is None or name in self.numbers:
+            raise KeyError(f"no text {name!r}; there are {', '.join(self.text_columns)}")
+        theirs = joined.names[name]
+        batches = list(joined.table.scan(["object_id", theirs], batch_size=SCAN_ROWS))
+        read = pa.Table.from_batches(batches, joined.table.schema.empty_table().select(["object_id", theirs]).schema)
+        if not len(read):
+            return pa.nulls(len(self.object_ids), pa.string())
+        place, is_there = placed(read["object_id"].to_numpy(), self.object_ids)
+        return read[theirs].cast(pa.string()).combine_chunks().take(pa.array(place, mask=~is_there))
+
+    @cached_property
+    def text_columns(self) -> list[str]:
+        """Columns that hold texts."""
+        import pyarrow as pa
+
+        kinds = (pa.types.is_string, pa.types.is_large_string)
+        return [each.name for each in self.schema if any(is_kind(each.type) for is_kind in kinds)]
+
+    @cached_property
+    def numbers(self) -> list[str]:
+        """Columns that hold numbers, or true and false."""
         import pyarrow as pa
 
         kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
@@ -188,6 +224,21 @@ class Ranking:
     def first_shown(self) -> str:
         """The score that objects are ordered by where none is asked for."""
         return next(each for each in FIRST_SHOWN if each in self.schema.names)
+
+    def percentiles(self, row: dict[str, Any]) -> dict[str, tuple[float, float]]:
+        """Value and percentile of each score of a row: of the reference; of all ranked for the first shown."""
+        first = self.first_shown
+        values, mine = self.column(first), np.nan if row[first] is None else float(row[first])
+        found = {first: (mine, 100 * float((values < mine).mean()) if np.isfinite(mine) else np.nan)}
+        for name, percentile in row.items():
+            score = name.removesuffix("_percentile")
+            if score != name and score in row and percentile is not None and row[score] is not None:
+                found[score] = (float(row[score]), float(percentile))
+        return found
+
+    def typical(self) -> np.ndarray:
+        """Ids of the typical objects: the half of the reference with the lowest score_anom, and what is like it."""
+        return self.object_ids[self.column("score_anom_percentile") <= TYPICAL_PERCENTILE]
 
     @cached_property
     def orders(self) -> list[str]:
@@ -216,9 +267,15 @@ class Ranking:
             column = self.kept.take(object_ids[is_kept], ["reconstruction"])["reconstruction"]
             result[is_kept] = pixels(column, np.uint8, self.survey.form.shape)
         if not is_kept.all():
-            made = reconstruct(self.folder, self.scored, self.facts, object_ids[~is_kept])
-            result[~is_kept] = np.concatenate([images for _, images in made])
+            missing = object_ids[~is_kept]
+            parts = [missing[start : start + MAKE_AT_ONCE] for start in range(0, len(missing), MAKE_AT_ONCE)]
+            result[~is_kept] = np.concatenate([self._make(part) for part in parts])
         return result
+
+    @cached_property
+    def _make(self) -> Callable[[np.ndarray], np.ndarray]:
+        """The generator, opened once for many questions."""
+        return _reconstructions_by(self.folder, self.scored, self.facts, "auto")
 
     def residuals(self, object_ids: np.ndarray) -> np.ndarray:
         """Absolute differences of images and reconstructions, uint8 (n, height, width, channels)."""

@@ -69,6 +69,16 @@ class Similar:
             raise ValueError("object_ids must name at least one object, got none")
         return self._like(self.searched.take(members), members, n, is_farthest)
 
+    def to_one_of(self, object_id: int, among: np.ndarray, n: int = N_SIMILAR) -> Found:
+        """Ids and distances of those of the objects `among` that are most like one object; fewer where few are."""
+        n_asked = 4 * n
+        while True:
+            ids, distances = self.to([object_id], n_asked)
+            is_one = np.isin(ids, among)
+            if is_one.sum() >= n or len(ids) < n_asked:
+                return ids[is_one][:n], distances[is_one][:n]
+            n_asked *= 4
+
     def to_vector(self, vectors: np.ndarray, n: int = N_SIMILAR, *, is_farthest: bool = False) -> Found:
         """Ids and distances of the n objects most like a vector, or a group of them, from outside the survey.
 

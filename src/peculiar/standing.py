@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from peculiar.checkpoint import TrainingFolder, file_digest
+from peculiar.labels import Labels
 from peculiar.ranking import Ranking
 from peculiar.run import Run, home_of, read_run, read_started
 from peculiar.survey import Survey, Table
@@ -16,6 +17,7 @@ CHARACTERIZE = {
     "features": "features",
     "forests": "forest",
     "neighbors": "neighbors",
+    "labels": "label",
     "interest": "learn",
     "indices": "index",
     "maps": "map",
@@ -119,6 +121,8 @@ def _changed_input(folder: Path, run: Run) -> str:
             return changed
     if "tables" in run.inputs:
         return _changed_table(folder, run)
+    if n_since := Labels(folder).last_event() - run.inputs["last_event"] if "last_event" in run.inputs else 0:
+        return f"{n_since} labels were given or taken back since"
     own = NETWORKS.get(run.stage, {}) if run.config.get("source") != "pretrained" else {}  # that is no folder of ours
     for which, config in own.items():
         if (

@@ -8,7 +8,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from peculiar import Atlas
-from peculiar.run import begin, finish
+from peculiar.labels import Labels, Said
+from peculiar.run import begin, finish, read_run
 from peculiar.stages.learn import LearnConfig
 from peculiar.survey import Table
 
@@ -255,8 +256,50 @@ def test_what_is_said_unclearly_is_refused(folder, inputs, tmp_path, columns, op
 
 
 def test_without_labels_it_says_what_to_give(folder):
-    with pytest.raises(ValueError, match="give a table of them, as --labels"):
+    Labels(folder).add_expert("ann")  # who has said nothing yet
+    with pytest.raises(
+        ValueError, match=r'label some objects in "peculiar explore", or give a table of them, as --labels'
+    ):
         Atlas(folder).learn()
+
+
+def say(folder, expert, object_id, label=None):
+    said = [
+        Said(f"{expert} {each}", each, label or ("merger" if each % 2 else "normal"), "2026-03-01T12:00:00Z")
+        for each in object_id.tolist()
+    ]
+    Labels(folder).add(expert, said)
+
+
+def test_what_was_said_to_the_atlas_is_learnt_as_a_table_is(folder, inputs, tmp_path):
+    labelled = inputs.object_id[:24]
+    learn(folder, write(tmp_path / "labels.csv", labelled))
+    expected = interest_of(folder, inputs.object_id)
+    say(folder, "ann", labelled)
+    run = Atlas(folder).learn()
+    assert run.inputs["last_event"] == 24
+    assert "labels" not in run.inputs
+    assert_allclose(interest_of(folder, inputs.object_id), expected, atol=1e-6)
+    assert read_run(folder / "interest" / "main").config["labels"] == "."
+
+
+def test_either_source_may_follow_the_other(folder, inputs, tmp_path):
+    path = write(tmp_path / "labels.csv", inputs.object_id[:12])
+    learn(folder, path)
+    assert Atlas(folder).learn().outputs["n_labelled"] == 12  # nothing was said: the table given before
+    say(folder, "ann", inputs.object_id[:20])
+    say(folder, "bob", inputs.object_id[10:24])
+    atlas = Atlas(folder)
+    assert atlas.learn().outputs["n_labelled"] == 24
+    said = json.loads((folder / "interest" / "main" / "progress.json").read_text())["experts"]
+    assert {name: each["n_votes"] for name, each in said.items()} == {"ann": 20, "bob": 14}
+    assert {each.folder: each.state for each in atlas.status()}["interest/main"] == "complete"
+    say(folder, "cy", inputs.object_id[30:31])
+    assert {each.folder: each.state for each in atlas.status()}["interest/main"] == "stale"
+    run = atlas.learn(path)
+    assert run.outputs["n_labelled"] == 12
+    assert "last_event" not in run.inputs
+    assert atlas.learn().outputs["n_labelled"] == 25
 
 
 def test_interest_under_another_name_hides_no_deviation(folder, inputs, tmp_path):

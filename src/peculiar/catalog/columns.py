@@ -92,6 +92,11 @@ def _declare() -> Iterator[Column]:
     said = "what experts' labels say of it and its like, 0 (none) to 1"
     yield Column("interest", "double", "", "stat.value", f"Expected interest: {said}")
     yield Column("interest_std", "double", "", "stat.error", "Standard deviation of interest, before a label is given")
+    said = "Experts' labels"
+    yield Column("label", "string", "", "meta.code.class", f"{said}: most probable class (Dawid & Skene 1979)")
+    yield Column("label_probability", "double", "", "stat.probability", f"{said}: probability of that class")
+    yield Column("label_n_votes", "int64", "", "meta.number", f"{said}: experts who voted on the object")
+    yield Column("label_agreement", "double", "", "stat.value", f"{said}: part of the votes that are for that class")
     joint = "Joint score: sum of -ln(part of the reference above) over conditional score_anom and score_gen, neighbor "
     joint += f"distance of the frame, and the conditional one of its center (Fisher 1932); {_LARGER}"
     yield Column("score_joint", "double", "", "stat.value", joint)

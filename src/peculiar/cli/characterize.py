@@ -149,7 +149,8 @@ add_command(
     LearnConfig,
     """Learn from labels what is of interest, predict it for every object, and say which to look at next.
 
-    --labels is a table of object_id and label, or grade, as CSV say; give it again with more rows after each batch.
+    The labels are those said in the explorer (peculiar explore, peculiar labels); or --labels is a table of object_id
+    and label, or grade, as CSV say, given again with more rows after each batch.
     Interest stands in every ranking then: peculiar top ATLAS --by interest.""",
     lambda atlas, **given: _say_learnt(atlas, atlas.learn(**given)),
     named("main"),

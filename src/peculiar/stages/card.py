@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 N_BACKGROUND = 20_000  # objects drawn on the map
-TYPICAL_PERCENTILE = 50.0  # of score_anom: an object below it is called typical
 SCAN_ROWS = 65_536
 
 
@@ -98,25 +97,14 @@ def _alike(opened: Ranking, object_id: int, features: str, n: int) -> list[_Alik
     if not vector[0].is_valid or not np.isfinite(vector[0].as_py()).all():
         return []
     similar = Similar(opened.folder, features)
-    typical = opened.object_ids[opened.column("score_anom_percentile") <= TYPICAL_PERCENTILE]
+    typical = opened.typical()
     return [
         _Alike(f"Most like it in features {features}", *similar.to([object_id], n)),
         _Alike(
             f"Typical ones most like it in features {features}: of the half with the lowest score_anom",
-            *_nearest_of(similar, object_id, typical, n),
+            *similar.to_one_of(object_id, typical, n),
         ),
     ]
-
-
-def _nearest_of(similar: Similar, object_id: int, among: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and distances of the n nearest that are `among` these: more and more are asked for until there are enough."""
-    n_asked = 4 * n
-    while True:
-        ids, distances = similar.to([object_id], n_asked)
-        is_one = np.isin(ids, among)
-        if is_one.sum() >= n or len(ids) < n_asked:
-            return ids[is_one][:n], distances[is_one][:n]
-        n_asked *= 4
 
 
 # The picture.
@@ -145,7 +133,7 @@ def _card(opened: Ranking, object_id: int, rows: "pa.Table", alike: list[_Alike]
         disc_map=at_pixels(places, form.size),
         bands=dict(zip(names, bands.tolist(), strict=True)),
         critic_channels=largest_shares(channels),
-        scores=_scores(opened, row),
+        scores=opened.percentiles(row),
         place=place,
         background=background,
         galleries=galleries,
@@ -185,20 +173,6 @@ def _attributed(opened: Ranking, object_id: int, image: np.ndarray) -> tuple[np.
 
 def _band_names(n_channels: int) -> tuple[str, ...]:
     return ("red", "green", "blue") if n_channels == 3 else tuple(f"channel {each}" for each in range(n_channels))
-
-
-def _scores(opened: Ranking, row: dict[str, Any]) -> dict[str, tuple[float, float]]:
-    """Value and percentile of every score: of the reference where it has that form, and of all for the first shown."""
-    name = opened.first_shown
-    values = opened.column(name)
-    first = np.nan if row[name] is None else float(row[name])
-    below = 100 * float((values < first).mean()) if np.isfinite(first) else np.nan
-    found = {name: (first, below)}
-    for name, percentile in row.items():
-        score = name.removesuffix("_percentile")
-        if score != name and score in row and percentile is not None and row[score] is not None:
-            found[score] = (float(row[score]), float(percentile))
-    return found
 
 
 def _places(folder: Path, map: str, object_id: int) -> tuple[np.ndarray | None, np.ndarray | None]:

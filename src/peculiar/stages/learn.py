@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 from peculiar.checkpoint import file_digest
+from peculiar.labels import Labels
 from peculiar.learning import BORING, Evidence, Model, Predictor, classes_of, ids_of, learn, liked
 from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run, save_figure, write_json
 from peculiar.survey import Table, first_few, hashed, located
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 log = logging.getLogger(__name__)
+NO_LABELS = (
+    'interest is learnt from labels; label some objects in "peculiar explore", or give a table of them, as '
+    "--labels labels.csv"
+)
 INTERESTING = 0.5  # a grade above is one that was found
 
 
@@ -28,7 +33,8 @@ class LearnConfig:
 
     labels: Annotated[
         Path,
-        "table of object_id and label (a class) or grade (0 to 1), and perhaps expert: CSV, Parquet, FITS, VOTable",
+        "table of object_id and label (a class) or grade (0 to 1), and perhaps expert: CSV, Parquet, FITS, VOTable; "
+        "empty: what was said in the explorer",
     ] = field(default=Path(), compare=False)
     features: Annotated[str, "feature set that objects are alike in"] = "self-supervised"
     ranking: Annotated[str, "ranking whose scores are looked at beside"] = "main"
@@ -82,14 +88,15 @@ def learn_interest(
     from peculiar.scoring import interest as science
 
     evidence = Evidence(folder, config.features, config.ranking)
-    labels = _of_use(_read(config, evidence.features.table.object_ids()), evidence)
+    pinned, table, source = _open_labels(folder, config)
+    labels = _of_use(_read(config, table, source, evidence.features.table.object_ids()), evidence)
     home = home_of(folder, "interest", name)
     before = read_run(home)
     if before is not None and before.inputs.get("scores", evidence.score_names) != evidence.score_names:
         log.warning("scores looked at were %s, and are now %s", before.inputs["scores"], evidence.score_names)
     asked = _asked(home)
     reads = evidence.reads
-    inputs = {"labels": file_digest(config.labels), "n_labelled": len(labels.object_id), "scores": evidence.score_names}
+    inputs = {**pinned, "n_labelled": len(labels.object_id), "scores": evidence.score_names}
     run = begin(home, "learn", config, inputs=inputs, reads=reads, replace=replace)
     vectors, scores = evidence.vectors_of(labels.object_id), evidence.scores_of(labels.object_id)
     with track("learning", None):
@@ -118,21 +125,32 @@ def learn_interest(
     )
 
 
-def _read(config: LearnConfig, known: np.ndarray) -> _Labels:
-    """Labels of objects that have features; several of one object are brought together."""
+def _open_labels(folder: Path, config: LearnConfig) -> "tuple[dict[str, Any], pa.Table, Path]":
+    """What pins the labels, the table of them, and its file: the one that was given, or what was said to the atlas."""
     from peculiar.io.tables import read_table
+
+    if config.labels != Path():
+        table = read_table(config.labels, text_columns=("label", "expert"))
+        return {"labels": file_digest(config.labels)}, table, config.labels
+    labels = Labels(folder)
+    if not (last_event := labels.last_event()):
+        raise ValueError(NO_LABELS)
+    return {"last_event": last_event}, labels.votes(), labels.path
+
+
+def _read(config: LearnConfig, table: "pa.Table", source: Path, known: np.ndarray) -> _Labels:
+    """Labels of objects that have features; several of one object are brought together."""
     from peculiar.scoring.agreement import agree
 
-    table = read_table(config.labels, text_columns=("label", "expert"))
     if len({each.lower() for each in table.column_names}) < len(table.column_names):
-        raise ValueError(f"{config.labels} has two columns of one name: {', '.join(table.column_names)}; rename one")
+        raise ValueError(f"{source} has two columns of one name: {', '.join(table.column_names)}; rename one")
     if not table.num_rows:
-        raise ValueError(f"{config.labels} holds no label; label some objects first")
-    object_id, has_id = ids_of(table, config.labels)
-    grades = _grades(table, config)
+        raise ValueError(f"{source} holds no label; label some objects first")
+    object_id, has_id = ids_of(table, source)
+    grades = _grades(table, config, source)
     is_said = has_id & np.isfinite(grades)
     if not is_said.any():
-        raise ValueError(f"{config.labels} says nothing of any object: its ids, labels or grades are empty")
+        raise ValueError(f"{source} says nothing of any object: its ids, labels or grades are empty")
     is_alien = is_said & ~np.isin(object_id, known)
     if is_alien.any() or not is_said.all():
         log.warning(
@@ -144,7 +162,7 @@ def _read(config: LearnConfig, known: np.ndarray) -> _Labels:
         )
     is_known = is_said & ~is_alien
     if not is_known.any():
-        raise ValueError(f"no label in {config.labels} is of an object of features/{config.features}; check its ids")
+        raise ValueError(f"no label in {source} is of an object of features/{config.features}; check its ids")
     object_id, grades = object_id[is_known], grades[is_known]
     names, experts = _experts(table, is_known)
     _, first, number = np.unique(object_id, return_index=True, return_inverse=True)
@@ -185,7 +203,7 @@ def _of_use(labels: _Labels, evidence: Evidence) -> _Labels:
     )
 
 
-def _grades(table: "pa.Table", config: LearnConfig) -> np.ndarray:
+def _grades(table: "pa.Table", config: LearnConfig, source: Path) -> np.ndarray:
     """Grades from 0 to 1 of the rows; NaN where nothing was said."""
     import pyarrow as pa
 
@@ -194,23 +212,21 @@ def _grades(table: "pa.Table", config: LearnConfig) -> np.ndarray:
     graded, labelled = (find_column(table.column_names, [each]) for each in ("grade", "label"))
     if (graded is None) == (labelled is None):
         which = "neither label nor grade" if graded is None else "both label and grade; leave one of them"
-        raise ValueError(f"{config.labels} has {which}; it has {', '.join(table.column_names)}")
+        raise ValueError(f"{source} has {which}; it has {', '.join(table.column_names)}")
     if graded is not None:
         kind = table[graded].type
         if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)):
-            raise ValueError(
-                f"grades in {config.labels} must be numbers from 0 to 1, got {kind}; name classes as label"
-            )
+            raise ValueError(f"grades in {source} must be numbers from 0 to 1, got {kind}; name classes as label")
         grades: np.ndarray = table[graded].to_numpy(zero_copy_only=False).astype(np.float64)
         if np.nanmin(grades, initial=0) < 0 or np.nanmax(grades, initial=0) > 1:
             raise ValueError(
-                f"grades must be from 0 to 1, got {np.nanmin(grades):g} to {np.nanmax(grades):g} in {config.labels}; "
+                f"grades must be from 0 to 1, got {np.nanmin(grades):g} to {np.nanmax(grades):g} in {source}; "
                 "divide them by the largest that can be given"
             )
         return grades
     said = classes_of(table[labelled])
     classes = set(said) - {""}
-    wanted = liked(classes, config.like, config.unlike, config.labels)
+    wanted = liked(classes, config.like, config.unlike, source)
     log.info("of interest: %s; of none: %s", ", ".join(sorted(wanted)), ", ".join(sorted(classes - wanted)))
     return np.array([float(each in wanted) if each else np.nan for each in said])
 
