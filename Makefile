@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-all lint fix bench clean
+.PHONY: help setup demo test test-all lint fix bench web browser clean
 
 help:  ## show this
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,13 @@ fix: $(READY)  ## mend what can be mended
 bench: $(READY)  ## networks and stores on this machine; see benchmarks/README.md
 	$(BIN)/python benchmarks/paper_preset.py
 	$(BIN)/python benchmarks/throughput.py build/throughput
+
+web/node_modules: web/package.json web/package-lock.json
+	cd web && npm ci --no-audit --no-fund
+	@touch web/node_modules
+
+web: web/node_modules  ## check, test and build the explorer's page; needs node, which using the package does not
+	cd web && npm run check && npm test && npm run build
 
 clean:  ## remove what make made
 	rm -rf $(VENV) demo

@@ -1,0 +1,364 @@
+"""Filters over columns as people type them, `score_joint > 3 and ra < 150`: parsed here, never SQL."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Kind = Literal["number", "text", "truth"]
+MAX_CHARACTERS = 4_000
+MAX_DEPTH = 40  # of brackets and of nots
+_FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    **{"abs": np.abs, "sqrt": np.sqrt, "log10": np.log10, "ln": np.log, "exp": np.exp}
+}
+_COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
+    **{"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal},
+    **{"==": np.equal, "=": np.equal, "!=": np.not_equal},
+}
+_TEXT_MATCHES: dict[str, Callable[..., Any]] = {"contains": pc.match_substring, "startswith": pc.starts_with}
+_TOKEN = re.compile(
+    r"""\s*(?:
+        (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
+      | (?P<text>"[^"]*"|'[^']*')
+      | (?P<quoted>`[^`]+`)
+      | (?P<sign>\*\*|<=|>=|==|!=|[-+*/()<>=,])
+      | (?P<name>[^\W\d]\w*)
+      | (?P<end>$)
+    )""",
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that a filter may name."""
+
+    name: str
+    kind: Literal["number", "text"]
+
+
+Columns = Callable[[str], Any]  # a name's values: float64 (n,), NaN where missing; of a text a pyarrow array, null
+_Values = Callable[[Columns, int], Any]
+
+
+@dataclass(frozen=True)
+class _Node:
+    kind: Kind
+    values: _Values
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A filter that was understood.
+
+    Parameters
+    ----------
+    text
+        As it was typed.
+    columns
+        Names that it reads.
+    """
+
+    text: str
+    columns: tuple[str, ...]
+    _node: _Node
+
+    def __call__(self, column: Columns, n_objects: int) -> np.ndarray:
+        """Which of the objects pass, bool (n_objects,). `column` gives the values of a name, one for each object."""
+        with np.errstate(all="ignore"):
+            passed = self._node.values(column, n_objects)
+        return np.broadcast_to(np.asarray(passed, bool), (n_objects,))
+
+
+def parse_filter(text: str, columns: Iterable[Column]) -> Filter:
+    """Understand a filter over these columns.
+
+    Numbers are compared by ``< <= > >= == !=``, also in chains (``0 < x <= 3``), and reckoned with by ``+ - * / **``
+    and abs, sqrt, log10, ln, exp. Texts stand in quotes and are compared by ``== !=``; ``contains(source, "a")`` and
+    ``startswith(source, "a")`` look into them. ``x in (1, 2)``, ``x not in ("a", "b")``; ``missing(x)``; ``and``,
+    ``or``, ``not`` and brackets. A name with signs in it (``map_x_self-supervised``) is taken whole where there is such
+    a column; any name may stand between backquotes. A comparison with a missing value is never true.
+
+    Raises
+    ------
+    ValueError
+        It is none, saying what is wrong and at which character.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"a filter must have at most {MAX_CHARACTERS} characters, got {len(text)}")
+    parser = _Parser(text, columns)
+    return Filter(text, *parser.whole())
+
+
+class _Parser:
+    """Recursive descent; each method takes what it can from the left and returns what it means."""
+
+    def __init__(self, text: str, columns: Iterable[Column]) -> None:
+        self.text, self.place, self.depth = text, 0, 0
+        self.kinds = {each.name: each.kind for each in columns}
+        # The longest first: "map_x_self-supervised" is one name where there is such a column.
+        self.signed = sorted((each for each in self.kinds if not each.isidentifier()), key=len, reverse=True)
+        self.read: dict[str, None] = {}
+        self.kind, self.token, self.began = "", "", 0
+        self.advance()
+
+    def whole(self) -> tuple[tuple[str, ...], _Node]:
+        node = self.either()
+        if self.kind != "end":
+            self.refuse(f"{self.token!r} is not expected")
+        self.must_be(node, "truth", "a filter must be true or false of an object, as score_joint > 3 is")
+        return tuple(self.read), node
+
+    def refuse(self, what: str, at: int | None = None) -> NoReturn:
+        at = self.began if at is None else at
+        raise ValueError(f"{what}, at character {at + 1} of the filter {self.text!r}")
+
+    def must_be(self, node: _Node, kind: Kind, what: str) -> None:
+        if node.kind != kind:
+            self.refuse(f"{what}; this is a {node.kind}")
+
+    def advance(self) -> None:
+        """Read the next token."""
+        rest = len(self.text) - len(self.text[self.place :].lstrip())
+        for name in self.signed:
+            end = rest + len(name)
+            if self.text.startswith(name, rest) and not self.text[end : end + 1].isidentifier():
+                self.kind, self.token, self.began, self.place = "name", name, rest, end
+                return
+        found = _TOKEN.match(self.text, self.place)
+        if found is None:
+            self.refuse(f"{self.text[rest]!r} means nothing here", rest)
+        self.kind = str(found.lastgroup)
+        self.token, self.began, self.place = found.group(self.kind), found.start(self.kind), found.end()
+
+    def take(self, *tokens: str) -> str:
+        """The token, if it is one of these signs or words, and on to the next; empty if not."""
+        if self.kind not in ("sign", "name") or self.token not in tokens:
+            return ""
+        token = self.token
+        self.advance()
+        return token
+
+    def expect(self, token: str) -> None:
+        if not self.take(token):
+            self.refuse(f"{token!r} is expected, not {self.token or 'the end'!r}")
+
+    def deeper(self) -> None:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            self.refuse(f"brackets and signs must stand at most {MAX_DEPTH} deep")
+
+    # The grammar, from what binds least.
+
+    def either(self) -> _Node:
+        return self.joined("or", self.both, np.logical_or)
+
+    def both(self) -> _Node:
+        return self.joined("and", self.denied, np.logical_and)
+
+    def joined(self, word: str, part: Callable[[], _Node], join: Callable[[Any, Any], Any]) -> _Node:
+        node = part()
+        while self.take(word):
+            other = part()
+            for each in (node, other):
+                self.must_be(each, "truth", f"{word!r} joins what is true or false")
+            node = _both(node, other, join, "truth")
+        return node
+
+    def denied(self) -> _Node:
+        if not self.take("not"):
+            return self.compared()
+        self.deeper()
+        node = self.denied()
+        self.depth -= 1
+        self.must_be(node, "truth", "'not' denies what is true or false")
+        return _Node("truth", lambda column, n: np.logical_not(node.values(column, n)))
+
+    def compared(self) -> _Node:
+        left = self.summed()
+        is_denied = self.kind == "name" and self.token == "not"
+        if is_denied:
+            self.advance()
+            if self.token != "in":
+                self.refuse("'in' is expected after 'not'")
+        if self.take("in"):
+            found = self.among(left)
+            return found if not is_denied else _Node("truth", _none_of(left, found))
+        result: _Node | None = None
+        while sign := self.take(*_COMPARISONS):
+            right = self.summed()
+            link = self.comparison(left, sign, right)
+            result = link if result is None else _both(result, link, np.logical_and, "truth")
+            left = right
+        return result or left
+
+    def comparison(self, left: _Node, sign: str, right: _Node) -> _Node:
+        if left.kind != right.kind or left.kind == "truth":
+            self.refuse(f"a {left.kind} cannot be compared with a {right.kind}")
+        if left.kind == "text":
+            if sign not in ("=", "==", "!="):
+                self.refuse(f"texts are compared by == and !=, not by {sign}")
+            compare = pc.not_equal if sign == "!=" else pc.equal
+            return _Node("truth", lambda column, n: _truth(compare(left.values(column, n), right.values(column, n)), n))
+        if sign != "!=":
+            return _both(left, right, _COMPARISONS[sign], "truth")
+        return _both(left, right, lambda a, b: (a != b) & ~np.isnan(a) & ~np.isnan(b), "truth")
+
+    def among(self, left: _Node) -> _Node:
+        """A list of constants, in brackets."""
+        self.expect("(")
+        items: list[Any] = []
+        while True:
+            sign = -1 if self.take("-") else 1
+            if self.kind == "number" and left.kind == "number":
+                items.append(_number(self.token) * sign)
+            elif self.kind == "text" and left.kind == "text":
+                items.append(self.token[1:-1])
+            else:
+                self.refuse(f"a list must hold constants, each a {left.kind}, not {self.token or 'the end'!r}")
+            self.advance()
+            if not self.take(","):
+                break
+        self.expect(")")
+        if left.kind == "text":
+            wanted = pa.array(items, pa.string())
+            return _Node("truth", lambda column, n: _truth(pc.is_in(left.values(column, n), wanted), n))
+        return _Node("truth", lambda column, n: _is_in(left.values(column, n), items))
+
+    def summed(self) -> _Node:
+        return self.reckoned(self.product, {"+": np.add, "-": np.subtract})
+
+    def product(self) -> _Node:
+        return self.reckoned(self.signed_power, {"*": np.multiply, "/": np.divide})
+
+    def reckoned(self, part: Callable[[], _Node], signs: dict[str, Callable[[Any, Any], Any]]) -> _Node:
+        node = part()
+        while sign := self.take(*signs):
+            node = self.numbers(node, part(), signs[sign], sign)
+        return node
+
+    def numbers(self, left: _Node, right: _Node, act: Callable[[Any, Any], Any], sign: str) -> _Node:
+        for each in (left, right):
+            self.must_be(each, "number", f"{sign!r} reckons with numbers")
+        return _both(left, right, act, "number")
+
+    def signed_power(self) -> _Node:
+        self.deeper()
+        if self.take("-"):
+            node = self.signed_power()
+            self.must_be(node, "number", "'-' reckons with numbers")
+            node = _Node("number", lambda column, n, values=node.values: np.negative(values(column, n)))  # type: ignore[misc]
+        elif self.take("+"):
+            node = self.signed_power()
+        else:
+            node = self.atom()
+            if self.take("**"):
+                node = self.numbers(node, self.signed_power(), np.power, "**")
+        self.depth -= 1
+        return node
+
+    def atom(self) -> _Node:
+        kind, token, began = self.kind, self.token, self.began
+        if kind == "number":
+            self.advance()
+            constant = _number(token)
+            return _Node("number", lambda column, n: constant)
+        if kind == "text":
+            self.advance()
+            return _Node("text", lambda column, n: pa.scalar(token[1:-1]))
+        if self.take("("):
+            self.deeper()
+            node = self.either()
+            self.depth -= 1
+            self.expect(")")
+            return node
+        if kind == "quoted":
+            self.advance()
+            return self.named(token[1:-1], began)
+        if kind != "name":
+            self.refuse(f"a column, a number or a text is expected, not {token or 'the end'!r}")
+        self.advance()
+        if token in ("true", "false") and token not in self.kinds:
+            return _Node("truth", lambda column, n: np.bool_(token == "true"))
+        if token not in self.kinds and self.take("("):
+            return self.called(token, began)
+        return self.named(token, began)
+
+    def called(self, name: str, began: int) -> _Node:
+        self.deeper()
+        first = self.either()
+        self.depth -= 1
+        if name in _TEXT_MATCHES:
+            self.expect(",")
+            if self.kind != "text" or first.kind != "text":
+                self.refuse(f'{name} takes a column of texts and a text, as {name}(source, "a")')
+            pattern = self.token[1:-1]
+            self.advance()
+            self.expect(")")
+            match = _TEXT_MATCHES[name]
+            return _Node("truth", lambda column, n: _truth(match(first.values(column, n), pattern=pattern), n))
+        self.expect(")")
+        if name == "missing":
+            if first.kind == "text":
+                return _Node("truth", lambda column, n: _truth(pc.is_null(first.values(column, n)), n))
+            self.must_be(first, "number", "missing asks of a number or a text")
+            return _Node("truth", lambda column, n: np.isnan(first.values(column, n)))
+        if name not in _FUNCTIONS:
+            there = ", ".join([*_FUNCTIONS, "missing", *_TEXT_MATCHES])
+            self.refuse(f"there is no function {name}; there are {there}", began)
+        self.must_be(first, "number", f"{name} takes a number")
+        act = _FUNCTIONS[name]
+        return _Node("number", lambda column, n: act(first.values(column, n)))
+
+    def named(self, name: str, began: int) -> _Node:
+        if name not in self.kinds:
+            self.refuse(f"there is no column {name!r}{_nearest(name, list(self.kinds))}", began)
+        self.read[name] = None
+        return _Node(self.kinds[name], lambda column, n: column(name))
+
+
+def _number(token: str) -> np.float64 | np.int64:
+    """A constant; a whole one that float64 would round, as an id of 17 digits is, stays whole."""
+    is_long = token.isdigit() and 2**53 < int(token) < 2**63
+    return np.int64(token) if is_long else np.float64(token)
+
+
+def _is_in(values: np.ndarray, items: list[Any]) -> np.ndarray:
+    """Any of some constants, each compared by itself, so that ids stay whole."""
+    found = np.zeros(np.shape(values), bool)
+    for each in items:
+        found |= values == each
+    return found
+
+
+def _both(left: _Node, right: _Node, act: Callable[[Any, Any], Any], kind: Kind) -> _Node:
+    return _Node(kind, lambda column, n: act(left.values(column, n), right.values(column, n)))
+
+
+def _none_of(left: _Node, found: _Node) -> _Values:
+    """Not in the list, and there."""
+
+    def values(column: Columns, n: int) -> Any:
+        mine = left.values(column, n)
+        is_there = ~np.isnan(mine) if left.kind == "number" else _truth(pc.is_valid(mine), n)
+        return is_there & ~found.values(column, n)
+
+    return values
+
+
+def _truth(found: Any, n: int) -> np.ndarray:
+    """What pyarrow says, as numpy; null is false."""
+    if isinstance(found, pa.Scalar):
+        return np.full(n, bool(found.as_py()))
+    return pc.fill_null(found, False).to_numpy(zero_copy_only=False)
+
+
+def _nearest(name: str, there: Sequence[str]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, there, n=3)
+    return f"; there are {', '.join(near)}" if near else ""
