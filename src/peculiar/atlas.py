@@ -592,16 +592,25 @@ class Atlas:
         opened = self.ranking(ranking)
         return _astropy(opened.rows(opened.object_ids if objects is None else self.object_ids(objects)))
 
-    def top(self, n: int = 25, *, by: str = "", ranking: str = "main") -> "astropy.table.Table":
+    def top(self, n: int = 25, *, by: str = "", where: str = "", ranking: str = "main") -> "astropy.table.Table":
         """The `n` most anomalous objects, ranked, with all that `scores` has. NaN is last, equal values by id.
 
-        Without `by`, in the order first shown: score_joint where there is one, else score_anom_conditional.
+        Without `by`, in the order first shown: score_joint where there is one, else score_anom_conditional. `where` is
+        a filter that they pass, see `select`.
         """
         opened = self.ranking(ranking)
-        ids = opened.object_ids[opened.order(by)[: _checked(n)]]
+        ids = opened.object_ids[_ordered(opened, by, where)[: _checked(n)]]
         table = _astropy(opened.rows(ids))
         table.add_column(np.arange(1, len(ids) + 1), name="rank", index=0)
         return table
+
+    def select(self, where: str, *, by: str = "", descending: bool = True, ranking: str = "main") -> np.ndarray:
+        """Ids, int64, of objects that pass a filter, as ``score_joint > 12 and ra < 150``, the largest `by` first.
+
+        The explorer's filters, and the Python that it gives for a selection; `parse_filter` says what can be written.
+        """
+        opened = self.ranking(ranking)
+        return opened.object_ids[_ordered(opened, by, where, descending=descending)]
 
     def significance(
         self, by: str = "score_anom_conditional", *, null: ObjectIds | None = None, ranking: str = "main"
@@ -648,13 +657,13 @@ class Atlas:
         """Absolute differences of images and reconstructions, uint8 (n, height, width, channels)."""
         return self.ranking(ranking).residuals(self.object_ids(objects))
 
-    def figure_top(self, n: int = 25, *, by: str = "", ranking: str = "main") -> "Figure":
+    def figure_top(self, n: int = 25, *, by: str = "", where: str = "", ranking: str = "main") -> "Figure":
         """The `n` most anomalous objects: image, reconstruction, residual."""
         from peculiar.figures import figure_top
 
         opened = self.ranking(ranking)
         by = by or opened.first_shown
-        order = opened.order(by)[: _checked(n)]
+        order = _ordered(opened, by, where)[: _checked(n)]
         ids = opened.object_ids[order]
         made, left = opened.reconstructions(ids), opened.residuals(ids)
         return figure_top(self.images(ids), ids, opened.column(by)[order], made, left, value_name=by)
@@ -704,6 +713,12 @@ def _checked(n: int) -> int:
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
     return n
+
+
+def _ordered(opened: Ranking, by: str, where: str, *, descending: bool = True) -> np.ndarray:
+    """Places of those that pass, all without a filter, from the largest value down, or from the smallest up."""
+    order = opened.order(by, descending=descending)
+    return order[opened.select(where)[order]] if where else order
 
 
 def _typed(value: Any, like: Any) -> Any:

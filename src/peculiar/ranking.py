@@ -16,6 +16,8 @@ from peculiar.survey import Survey, Table, pixels, placed
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from peculiar.catalog.filters import Filter
+
 
 log = logging.getLogger(__name__)
 FIRST_SHOWN = ("score_joint", "score_anom_conditional")  # the first of these that there is; METHOD.md sect. 8
@@ -236,6 +238,29 @@ class Ranking:
                 found[score] = (float(row[score]), float(percentile))
         return found
 
+    def select(self, where: str) -> np.ndarray:
+        """Which of `object_ids` pass a filter over the columns, bool; see `parse_filter`.
+
+        Raises
+        ------
+        ValueError
+            It is no filter, saying what is wrong and at which character.
+        """
+        return self.parse(where)(self.values, len(self.object_ids))
+
+    def parse(self, where: str) -> "Filter":
+        """Understand a filter over the columns of numbers and of texts."""
+        from peculiar.catalog.filters import Column, parse_filter
+
+        texts = (Column(each, "text") for each in self.text_columns)
+        return parse_filter(where, [*(Column(each, "number") for each in self.numbers), *texts])
+
+    def values(self, name: str) -> "np.ndarray | pa.Array":
+        """A column as a filter reads it: ids whole, numbers as float64, texts."""
+        if name == "object_id":
+            return self.object_ids
+        return self.column(name) if name in self.numbers else self.texts(name)
+
     def typical(self) -> np.ndarray:
         """Ids of the typical objects: the half of the reference with the lowest score_anom, and what is like it."""
         return self.object_ids[self.column("score_anom_percentile") <= TYPICAL_PERCENTILE]
@@ -248,10 +273,14 @@ class Ranking:
         raw = [each for each in self.schema.names if each.startswith("score_") and not each.endswith(FORMS)]
         return [each for name in raw for each in (name, f"{name}_conditional") if each in self.schema.names]
 
-    def order(self, by: str = "") -> np.ndarray:
-        """Places of `object_ids` from the largest value down, the first shown; NaN last, equal values by id."""
-        by = by or self.first_shown
-        return np.lexsort((self.object_ids, -np.nan_to_num(self.column(by), nan=-np.inf)))
+    def order(self, by: str = "", *, descending: bool = True) -> np.ndarray:
+        """Places of `object_ids`, the largest value first, or the smallest; NaN last, equal values by id."""
+        if by == "object_id":
+            ascending = np.argsort(self.object_ids, kind="stable")
+            return ascending[::-1] if descending else ascending
+        values = self.column(by or self.first_shown)
+        keys = np.where(np.isnan(values), np.inf, -values if descending else values)
+        return np.lexsort((self.object_ids, keys))
 
     def reconstructions(self, object_ids: np.ndarray) -> np.ndarray:
         """What the generator makes of the objects' latents, uint8 (n, height, width, channels): kept, or made now.

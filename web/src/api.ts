@@ -173,6 +173,11 @@ export function sheetUrl(ids: string[], size: number, columns: number, look: Loo
   return `api/sheet?${query({ ids: ids.join(","), size, columns, ...lookFields(look), digest })}`;
 }
 
+/** The address of the objects of an order as a file. */
+export function exportUrl(form: string, order: Order, digest: string): string {
+  return `api/export?${query({ form, ...order, digest })}`;
+}
+
 /** The address of one object's picture, every pixel as it is stored. */
 export function imageUrl(id: string, look: Look, digest: string): string {
   return `api/image/${id}?${query({ ...lookFields(look), digest })}`;

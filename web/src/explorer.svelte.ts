@@ -59,6 +59,13 @@ export class Explorer {
     return mask === null ? this.ordered : this.ordered.filter((row) => mask[row] === 1);
   });
 
+  /** The filter and the selection as one filter: the server, and Python, take the same of it. */
+  where = $derived.by(() => {
+    const selected = selecting(this.steps);
+    const filter = this.order.where.trim();
+    return filter && selected ? `(${filter}) and ${selected}` : filter || selected;
+  });
+
   private columns = new Map<string, Promise<Column>>();
   private idColumn: Promise<{ at(row: number): string; length: number }> | null = null;
   private idsNow: { at(row: number): string; length: number } | null = null;
@@ -147,6 +154,7 @@ export class Explorer {
       this.nSelected = 0;
       return;
     }
+    step = rounded(step);
     const rows = await this.rowsIn(step);
     const mask = step.how === "set" || this.selected === null ? new Uint8Array(this.atlas.n_objects) : this.selected.slice();
     if (step.how === "subtract" && this.selected === null) mask.fill(1);
@@ -190,6 +198,30 @@ export class Explorer {
     this.trail = this.trail.slice(0, -1);
     this.focus = before;
   }
+}
+
+/** Corners to six digits: shorter addresses, and the server selects the very same. */
+function rounded(step: Step): Step {
+  if ("ids" in step) return step;
+  return { ...step, polygon: step.polygon.map(([x, y]) => [Number(x.toPrecision(6)), Number(y.toPrecision(6))]) };
+}
+
+/** The filter that passes what was selected; empty where nothing was. */
+export function selecting(steps: Step[]): string {
+  let whole = "";
+  for (const step of steps) {
+    const quoted = (name: string) => (/^[A-Za-z_]\w*$/.test(name) ? name : `\`${name}\``);
+    const one = "ids" in step ? among(step.ids) : `inside(${[quoted(step.x), quoted(step.y), ...step.polygon.flat()].join(", ")})`;
+    if (step.how === "set" || (step.how === "add" && !whole)) whole = one;
+    else if (step.how === "add") whole = `(${whole} or ${one})`;
+    else whole = whole ? `(${whole} and not ${one})` : `not ${one}`;
+  }
+  return whole;
+}
+
+/** The filter that passes these objects alone. */
+export function among(ids: string[]): string {
+  return ids.length ? `object_id in (${ids.join(", ")})` : "false";
 }
 
 export async function openExplorer(): Promise<Explorer> {

@@ -25,17 +25,11 @@ export function written(explorer: Explorer, view: string): string {
     order: explorer.order,
     look: explorer.look,
     size: Math.round(explorer.size),
-    steps: explorer.steps.map(rounded),
+    steps: explorer.steps,
     focus: explorer.focus >= 0 ? explorer.idOf(explorer.focus) : "",
     view,
   };
   return `#${encodeURIComponent(JSON.stringify(shared))}`;
-}
-
-/** Polygons of a lasso to five digits: a shorter address, and no pixel moves. */
-function rounded(step: Step): Step {
-  if (!("polygon" in step)) return step;
-  return { ...step, polygon: step.polygon.map(([x, y]) => [Number(x.toPrecision(6)), Number(y.toPrecision(6))]) };
 }
 
 /** What an address says; null where it says nothing that this page understands. */

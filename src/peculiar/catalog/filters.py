@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 Kind = Literal["number", "text", "truth"]
-MAX_CHARACTERS = 4_000
+MAX_CHARACTERS = 32_000  # a lasso of a thousand corners, or 1,500 ids
 MAX_DEPTH = 40  # of brackets and of nots
 _FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     **{"abs": np.abs, "sqrt": np.sqrt, "log10": np.log10, "ln": np.log, "exp": np.exp}
@@ -20,6 +20,7 @@ _COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     **{"==": np.equal, "=": np.equal, "!=": np.not_equal},
 }
 _TEXT_MATCHES: dict[str, Callable[..., Any]] = {"contains": pc.match_substring, "startswith": pc.starts_with}
+_BLANKS = re.compile(r"\s*")
 _TOKEN = re.compile(
     r"""\s*(?:
         (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
@@ -79,8 +80,9 @@ def parse_filter(text: str, columns: Iterable[Column]) -> Filter:
 
     Numbers are compared by ``< <= > >= == !=``, also in chains (``0 < x <= 3``), and reckoned with by ``+ - * / **``
     and abs, sqrt, log10, ln, exp. Texts stand in quotes and are compared by ``== !=``; ``contains(source, "a")`` and
-    ``startswith(source, "a")`` look into them. ``x in (1, 2)``, ``x not in ("a", "b")``; ``missing(x)``; ``and``,
-    ``or``, ``not`` and brackets. A name with signs in it (``map_x_self-supervised``) is taken whole where there is such
+    ``startswith(source, "a")`` look into them. ``x in (1, 2)``, ``x not in ("a", "b")``; ``missing(x)``;
+    ``inside(x, y, 0, 0, 1, 0, 1, 1)`` asks whether a place is in the polygon of these corners; ``and``, ``or``, ``not``
+    and brackets. A name with signs in it (``map_x_self-supervised``) is taken whole where there is such
     a column; any name may stand between backquotes. A comparison with a missing value is never true.
 
     Raises
@@ -123,7 +125,7 @@ class _Parser:
 
     def advance(self) -> None:
         """Read the next token."""
-        rest = len(self.text) - len(self.text[self.place :].lstrip())
+        rest = _BLANKS.match(self.text, self.place).end()  # type: ignore[union-attr]  # blanks may be none
         for name in self.signed:
             end = rest + len(name)
             if self.text.startswith(name, rest) and not self.text[end : end + 1].isidentifier():
@@ -292,6 +294,8 @@ class _Parser:
         self.deeper()
         first = self.either()
         self.depth -= 1
+        if name == "inside":
+            return self.inside(first)
         if name in _TEXT_MATCHES:
             self.expect(",")
             if self.kind != "text" or first.kind != "text":
@@ -308,17 +312,49 @@ class _Parser:
             self.must_be(first, "number", "missing asks of a number or a text")
             return _Node("truth", lambda column, n: np.isnan(first.values(column, n)))
         if name not in _FUNCTIONS:
-            there = ", ".join([*_FUNCTIONS, "missing", *_TEXT_MATCHES])
+            there = ", ".join([*_FUNCTIONS, "missing", "inside", *_TEXT_MATCHES])
             self.refuse(f"there is no function {name}; there are {there}", began)
         self.must_be(first, "number", f"{name} takes a number")
         act = _FUNCTIONS[name]
         return _Node("number", lambda column, n: act(first.values(column, n)))
+
+    def inside(self, x: _Node) -> _Node:
+        """A polygon's corners, after the first of the two coordinates."""
+        self.expect(",")
+        y, corners = self.summed(), []
+        for each in (x, y):
+            self.must_be(each, "number", "inside takes two numbers and the corners of a polygon")
+        while self.take(","):
+            sign = -1 if self.take("-") else 1
+            if self.kind != "number":
+                self.refuse(f"a corner is two numbers, not {self.token or 'the end'!r}")
+            corners.append(sign * float(self.token))
+            self.advance()
+        self.expect(")")
+        if len(corners) < 6 or len(corners) % 2:
+            self.refuse(f"a polygon has three corners or more, of two numbers each, got {len(corners)} numbers")
+        polygon = np.array(corners).reshape(-1, 2)
+        return _Node("truth", lambda column, n: in_polygon(x.values(column, n), y.values(column, n), polygon))
 
     def named(self, name: str, began: int) -> _Node:
         if name not in self.kinds:
             self.refuse(f"there is no column {name!r}{_nearest(name, list(self.kinds))}", began)
         self.read[name] = None
         return _Node(self.kinds[name], lambda column, n: column(name))
+
+
+def in_polygon(x: np.ndarray, y: np.ndarray, polygon: np.ndarray) -> np.ndarray:
+    """Which places (n,) are inside a polygon (m, 2) by the even-odd rule, bool (n,); NaN is nowhere."""
+    x, y = np.broadcast_arrays(x, y)
+    (left, bottom), (right, top) = polygon.min(axis=0), polygon.max(axis=0)
+    near = np.flatnonzero((x >= left) & (x <= right) & (y >= bottom) & (y <= top))
+    px, py, inside = x[near], y[near], np.zeros(len(near), bool)
+    for (ax, ay), (bx, by) in zip(polygon, np.roll(polygon, 1, axis=0), strict=True):
+        if ay != by:
+            inside ^= ((ay > py) != (by > py)) & (px < (bx - ax) * (py - ay) / (by - ay) + ax)
+    found = np.zeros(x.shape, bool)
+    found[near] = inside
+    return found
 
 
 def _number(token: str) -> np.float64 | np.int64:

@@ -96,18 +96,19 @@ def cell(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, float) else escaped(value)
 
 
-def print_top(atlas: "Atlas", n: int, by: str, ranking: str = "main") -> None:
+def print_top(atlas: "Atlas", n: int, by: str, ranking: str = "main", where: str = "") -> None:
     """The ranked table."""
     import numpy as np
     from rich.table import Table
 
-    found = atlas.top(n, by=by, ranking=ranking)
+    found = atlas.top(n, by=by, where=where, ranking=ranking)
     opened = atlas.ranking(ranking)
     weights = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in opened.weights.items())
-    shown = Table(title=f"{len(found)} largest {by} of {len(opened):,}; {weights}", title_justify="left")
+    only = f" where {escaped(where)}" if where else ""
+    shown = Table(title=f"{len(found)} largest {by} of {len(opened):,}{only}; {weights}", title_justify="left")
     has_positions = np.isfinite(np.ma.filled(found["ra"], np.nan)).any()
-    where = ["ra", "dec"] if has_positions else ["source"]
-    columns = dict.fromkeys(["rank", "object_id", by, "score_anom_sigma", "score_disc_sigma", *where])
+    place = ["ra", "dec"] if has_positions else ["source"]
+    columns = dict.fromkeys(["rank", "object_id", by, "score_anom_sigma", "score_disc_sigma", *place])
     for name in columns:
         is_id = name == "object_id"
         shown.add_column(name, justify="left" if name == "source" else "right", overflow="fold", no_wrap=is_id)

@@ -15,20 +15,21 @@ def top(
     atlas: AtlasArgument,
     n: Annotated[int, typer.Option("-n", help="how many")] = 25,
     by: Annotated[str, typer.Option(help="any score, measure or catalog column; empty: the first shown")] = "",
+    where: Annotated[str, typer.Option(help="only those that pass this filter, as 'ra < 150 and dec > 2'")] = "",
     ranking: Annotated[str, typer.Option(help="name of the ranking")] = "main",
     figure: Annotated[bool, typer.Option("--figure", help="make the picture too, in figures/")] = False,
 ) -> None:
     """Show the most anomalous objects, ranked; --figure makes the picture."""
     opened = open_atlas(atlas)
     by = by or opened.ranking(ranking).first_shown
-    print_top(opened, n, by, ranking)
+    print_top(opened, n, by, ranking, where)
     if figure:
         from peculiar.run import save_figure
 
         name = re.sub("[^A-Za-z0-9_-]", "_", by)
         path = opened.folder / "figures" / f"top-{n}-{name}{'' if ranking == 'main' else '-' + ranking}.png"
         path.parent.mkdir(exist_ok=True)
-        save_figure(opened.figure_top(n, by=by, ranking=ranking), path)
+        save_figure(opened.figure_top(n, by=by, where=where, ranking=ranking), path)
         console().print(f"figure: {path}")
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from peculiar.catalog.columns import describe_schema
-from peculiar.catalog.filters import Column, Filter, parse_filter
 from peculiar.feature_set import feature_sets
 from peculiar.ranking import Ranking
 from peculiar.run import read_run
@@ -164,11 +163,6 @@ class Opened:
     def _drawn(self) -> list[str]:
         return [each.name for each in self.columns if each.kind != "text"]
 
-    def parse(self, where: str) -> Filter:
-        """Understand a filter over these columns; see `parse_filter`."""
-        columns = (Column(each.name, "number" if each.kind == "number" else "text") for each in self.columns)
-        return parse_filter(where, [Column("object_id", "number"), *columns])
-
     def rows(self, order: Order) -> np.ndarray:
         """Rows in an order, uint32: those that pass, NaN last either way, equal values by id.
 
@@ -181,7 +175,7 @@ class Opened:
             raise ValueError(f"sample must be 0, for all, or more, got {order.sample}")
         rows = self._sorted(order.by or self.ranking.first_shown, order.descending)
         if order.where.strip():
-            passed = self.parse(order.where)(self._values, len(self))
+            passed = self.ranking.parse(order.where)(self._values, len(self))
             rows = rows[passed[rows]]
         if 0 < order.sample < len(rows):
             drawn = np.argsort(hashed(self.object_ids[rows], order.seed), kind="stable")[: order.sample]
@@ -194,12 +188,7 @@ class Opened:
         return self.number(name) if self.info_of[name].kind == "number" else self.texts(name)
 
     def _sort(self, by: str, descending: bool) -> np.ndarray:
-        if by == "object_id":
-            ascending = np.argsort(self.object_ids, kind="stable")
-            return (ascending[::-1] if descending else ascending).astype(np.uint32)
-        values = self.number(by)
-        keys = np.where(np.isnan(values), np.inf, -values if descending else values)
-        return np.lexsort((self.object_ids, keys)).astype(np.uint32)
+        return self.ranking.order(by, descending=descending).astype(np.uint32)
 
     def known(self, object_ids: np.ndarray) -> np.ndarray:
         """Which of these ids are ranked, bool."""

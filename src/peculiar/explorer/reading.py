@@ -1,11 +1,17 @@
 """The routes that read: what the page asks for. No path and no SQL comes from a client."""
 
+import os
+import tempfile
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi.responses import FileResponse
+from starlette.background import BackgroundTask
 
+from peculiar.explorer.exporting import MEDIA, Form, cutout, export
 from peculiar.explorer.opened import Opened, Order
 from peculiar.explorer.queues import Kind, queue
 from peculiar.explorer.search import find
@@ -66,7 +72,7 @@ def rows(
     """Rows in an order, those alone that pass a filter, as an Arrow stream of uint32."""
     import pyarrow as pa
 
-    _refuse_late(served, by, *(opened.parse(where).columns if where.strip() else ()))
+    _refuse_late(served, by, *(opened.ranking.parse(where).columns if where.strip() else ()))
     order = Order(by=by, descending=descending, where=where, sample=sample, seed=seed)
     return _arrow(pa.table({"row": opened.rows(order)}), {})
 
@@ -116,6 +122,44 @@ def image(opened: Pinned, look: Looked, object_id: ObjectId) -> Response:
     return Response(lossless(opened.ranking, int(wanted[0]), look), media_type="image/png", headers=_kept(opened))
 
 
+@router.get("/cutout/{object_id}", response_class=Response)
+def cutouts(opened: Pinned, object_id: ObjectId) -> Response:
+    """One object as FITS: flux where it is kept, else the image."""
+    wanted = parsed_ids(object_id, 1)
+    _refuse_unknown(opened, wanted)
+    name = f'attachment; filename="{int(wanted[0])}.fits"'
+    made = cutout(opened, int(wanted[0]))
+    return Response(made, media_type="application/fits", headers={"content-disposition": name})
+
+
+@router.get("/export", response_class=FileResponse)
+def exported(
+    served: InServed,
+    opened: Pinned,
+    form: Form,
+    by: Annotated[str, Query(max_length=200)] = "",
+    descending: bool = True,
+    where: Text = "",
+    sample: Annotated[int, Query(ge=0, le=2**31)] = 0,
+    seed: Annotated[int, Query(ge=0, le=2**53)] = 0,
+) -> Response:
+    """The objects of an order as a file: a table, regions for DS9, a zip of images, or Python that selects the same."""
+    _refuse_late(served, by, *(opened.ranking.parse(where).columns if where.strip() else ()))
+    order = Order(by=by, descending=descending, where=where, sample=sample, seed=seed)
+    is_told = (lambda name: not _is_told_late(name)) if served.options.is_blind else (lambda name: True)
+    handle, name = tempfile.mkstemp(prefix="peculiar-", suffix=f".{form}")
+    os.close(handle)
+    path = Path(name)
+    try:
+        export(opened, order, form, path, is_told)
+    except BaseException:
+        path.unlink()
+        raise
+    return FileResponse(
+        path, media_type=MEDIA[form], filename=f"selection.{form}", background=BackgroundTask(path.unlink)
+    )
+
+
 @router.get("/object/{object_id}")
 def one_object(served: InServed, opened: Pinned, who: Who, object_id: ObjectId) -> dict[str, Any]:
     """Scores, percentiles, catalog row, rank, addresses of sky viewers, and votes that may be told."""
@@ -156,7 +200,7 @@ def found(opened: Pinned, q: Text) -> dict[str, Any]:
 @router.get("/filter")
 def understood(served: InServed, opened: Pinned, where: Text) -> dict[str, Any]:
     """Whether a filter is one, and how many objects pass it."""
-    _refuse_late(served, *(opened.parse(where).columns if where.strip() else ()))
+    _refuse_late(served, *(opened.ranking.parse(where).columns if where.strip() else ()))
     return {"n": len(opened.rows(Order(where=where)))}
 
 
@@ -185,7 +229,7 @@ def next_objects(
     n: Annotated[int, Query(ge=1, le=MAX_QUEUE)] = 500,
 ) -> dict[str, list[str]]:
     """Objects to look at next, none of which who asks has labelled."""
-    _refuse_late(served, by, *(opened.parse(where).columns if where.strip() else ()))
+    _refuse_late(served, by, *(opened.ranking.parse(where).columns if where.strip() else ()))
     found = queue(opened, served.labels, who, kind, n=n, by=by, where=where)
     return {"ids": [str(each) for each in found.tolist()]}
 

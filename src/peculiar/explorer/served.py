@@ -143,7 +143,7 @@ Who: TypeAlias = Annotated[str, Depends(_expert)]
 Pinned: TypeAlias = Annotated[Opened, Depends(_pinned)]
 Looked: TypeAlias = Annotated[Look, Depends(_look)]
 ObjectId = Annotated[str, InPath(pattern=ID)]
-Text = Annotated[str, Query(max_length=4_000)]
+Text = Annotated[str, Query(max_length=32_000)]
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": Refusal} for status in (400, 401, 403, 404, 409, 413, 421, 429)
 }

@@ -1,5 +1,5 @@
 // How the view moves over the wall: smoothly, and only as long as something moves.
-import { boundsOf, columnsFor, extentOf, folded, indexAt, pitchOf, placeOf, rangeIn, SMALLEST, zoomed, type View, type Wall } from "./layout";
+import { boundsOf, CAPTION_HEIGHT, columnsFor, extentOf, folded, gapOf, indexAt, pitchOf, placeOf, rangeIn, SMALLEST, zoomed, type View, type Wall } from "./layout";
 
 const SCROLL_TIME = 45; // ms in which a scroll or a zoom does 63 % of its way
 const FLING_TIME = 325; // ms in which a thrown wall slows to 37 %
@@ -21,7 +21,7 @@ export class Camera {
   private held: { index: number; y: number } | null = null;
 
   get largest(): number {
-    const caption = this.wall.isCaptioned ? 18 : 0;
+    const caption = this.wall.isCaptioned ? CAPTION_HEIGHT : 0;
     return Math.max(64, Math.floor(Math.min((this.view.width - 8) / this.wall.aspect, this.view.height - caption - 8)));
   }
 
@@ -213,7 +213,7 @@ export class Camera {
 
   private fold(held: { index: number; y: number } | null): void {
     this.isFree = false;
-    this.take(folded(this.wall, this.view, held?.index ?? 0, held?.y ?? 0));
+    this.take(folded(this.wall, this.view, held?.index ?? 0, held?.y ?? gapOf(this.wall.size)));
   }
 
   private take(next: { wall: Wall; view: View }): void {
@@ -236,7 +236,7 @@ export class Camera {
     const { left, right, top, bottom } = boundsOf(this.wall, this.view);
     const x = Math.min(right, Math.max(left, this.view.x));
     const y = Math.min(bottom, Math.max(top, this.view.y));
-    if (this.fling && (x !== this.view.x && y !== this.view.y)) this.fling = null;
+    if (x !== this.view.x && y !== this.view.y) this.fling = null;
     this.view = { ...this.view, x, y };
   }
 

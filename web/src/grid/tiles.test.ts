@@ -26,8 +26,14 @@ describe("blocks", () => {
     for (const size of [...SIZES, WHOLE]) for (const other of SIZES) expect(Math.max(countOf(size), countOf(other)) % Math.min(countOf(size), countOf(other))).toBe(0);
   });
 
-  it("make sheets that a graphics card takes", () => {
-    for (const size of SIZES) for (const aspect of [1, 3]) expect(sheetColumns(size, aspect, countOf(size)) * size * aspect).toBeLessThanOrEqual(4096);
+  it("make sheets that a graphics card takes, and the server makes", () => {
+    for (const size of SIZES) {
+      for (const aspect of [1, 3]) {
+        const columns = sheetColumns(size, aspect, countOf(size));
+        expect(columns * size * aspect).toBeLessThanOrEqual(4096);
+        expect(Math.ceil(countOf(size) / columns) * size * columns * size * aspect).toBeLessThanOrEqual(4_194_304);
+      }
+    }
     expect(sheetColumns(96, 1, 3)).toBe(3);
   });
 

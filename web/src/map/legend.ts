@@ -84,8 +84,8 @@ export function drawLegend(pen: Pen, x: number, y: number, theme: Theme, legend:
     const isCount = legend.kind === "density" || legend.overlap === "count";
     const high = isCount ? 0 : 44;
     bars.forEach(({ height, color }, i) => {
-      if (height > 0) pen.rect(x + i * wide, down + high * (1 - height), wide + 0.3, high * height, { fill: color });
-      pen.rect(x + i * wide, down + high + 3, wide + 0.3, 7, { fill: color });
+      if (height > 0) pen.rect(x + i * wide, down + high * (1 - height), wide + 0.6, high * height, { fill: color });
+      pen.rect(x + i * wide, down + high + 3, wide + 0.6, 7, { fill: color });
     });
     down += high + 25;
     const { low, high: top } = legend.domain;

@@ -24,6 +24,7 @@ export interface Thumbnail {
   x: number; // data coordinates
   y: number;
   part: Part;
+  color: string; // of its point, which it covers
   opacity: number;
   isSelected: boolean;
 }
@@ -73,13 +74,14 @@ function drawRings(pen: Pen, view: View, theme: Theme, rings: Ring[]): void {
 /** Images over their points; what is among the first of the order has a frame for a ring. */
 function drawThumbnails(pen: Pen, view: View, theme: Theme, { side, of }: { side: number; of: Thumbnail[] }, rings: Ring[]): void {
   const first = new Set(rings.map((ring) => ring.row));
-  for (const { row, x, y, part, opacity, isSelected } of of) {
+  for (const { row, x, y, part, color, opacity, isSelected } of of) {
     const [px, py] = toScreen(view.camera, view.width, view.height, x, y);
     const wide = (side * part.width) / part.height;
     const frame = first.has(row) ? { stroke: theme.accent, width: 1.5 } : { stroke: theme.line };
     pen.rect(px - wide / 2, py - side / 2, wide, side, { fill: theme.ground, opacity });
     pen.image(part, px - wide / 2, py - side / 2, wide, side, isSelected ? opacity : 0.35 * opacity);
     pen.rect(px - wide / 2, py - side / 2, wide, side, { ...frame, opacity });
+    if (color) pen.rect(px - wide / 2, py + side / 2 - 2.5, wide, 2.5, { fill: color, opacity: isSelected ? opacity : 0.35 * opacity });
   }
 }
 

@@ -5,7 +5,7 @@ import { drawOverlay } from "./overlay";
 import { parseColor, ramp } from "./palettes";
 import { escaped, svgPen } from "./pen";
 import { isSoftware } from "./renderer";
-import { withoutOverlap } from "./thumbnails";
+import { sizeOf, withoutOverlap } from "./thumbnails";
 import { random, viewOf } from "./helper";
 
 const theme = { ground: "#000", panel: "#111", ink: "#fff", quiet: "#999", line: "#333", accent: "#f90", select: "#0ff", without: parseColor("#888"), faint: parseColor("#444") };
@@ -48,6 +48,18 @@ test("images do not overlap, and the first of the order has its place", () => {
   const touch = (a: number, b: number) => Math.abs(x[a] - x[b]) < 60 && Math.abs(y[a] - y[b]) < 40;
   kept.forEach((a, i) => kept.slice(i + 1).forEach((b) => expect(touch(a, b)).toBe(false)));
   for (const row of order) if (!kept.includes(row)) expect(kept.some((each) => touch(each, row))).toBe(true);
+});
+
+test("a sheet is never larger than the server makes it", () => {
+  for (let n = 1; n <= 400; n++) {
+    for (const isTriple of [true, false]) {
+      const columns = Math.ceil(Math.sqrt(n));
+      const size = sizeOf(n, 96, 2, isTriple);
+      expect(size).toBeGreaterThanOrEqual(32);
+      expect(columns * Math.ceil(n / columns) * size * size * (isTriple ? 3 : 1)).toBeLessThanOrEqual(4_194_304);
+    }
+  }
+  expect(sizeOf(20, 64, 1, false)).toBe(64);
 });
 
 test("a graphics card that is none is known by its name", () => {

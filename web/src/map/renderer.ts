@@ -122,18 +122,20 @@ export function isSoftware(name: string): boolean {
   return /swiftshader|llvmpipe|softpipe|software|basic render/i.test(name);
 }
 
-function hasHardware(): boolean {
-  const gl = document.createElement("canvas").getContext("webgl2", { failIfMajorPerformanceCaveat: true });
-  if (!gl) return false;
+/** The card's name, or null where WebGL 2 is not there or cannot add floats. Asked on a canvas of its own: one that had WebGL has no other way to draw. */
+function cardName(failIfMajorPerformanceCaveat: boolean): string | null {
+  const gl = document.createElement("canvas").getContext("webgl2", { failIfMajorPerformanceCaveat });
+  if (!gl?.getExtension("EXT_color_buffer_float")) return null;
   const info = gl.getExtension("WEBGL_debug_renderer_info");
   const name = String(gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
   gl.getExtension("WEBGL_lose_context")?.loseContext();
-  return !isSoftware(name);
+  return name;
 }
 
 /** The renderer that the address asks for, else the card where there is one. */
 export function wantedRenderer(): "gl" | "cpu" {
   const asked = new URLSearchParams(location.search).get("renderer");
-  if (asked === "gl" || asked === "cpu") return asked;
-  return hasHardware() ? "gl" : "cpu";
+  if (asked === "cpu") return "cpu";
+  const name = cardName(asked !== "gl");
+  return name !== null && (asked === "gl" || !isSoftware(name)) ? "gl" : "cpu";
 }

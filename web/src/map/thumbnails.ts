@@ -8,6 +8,8 @@ const FEW = 250; // as many are always shown as images
 const MEAN_DISTANCE = 40; // CSS pixels between neighbors, from which on all are
 export const MOST_IMAGES = 400;
 const N_SHEETS = 8; // kept, the oldest go first
+const MOST_PIXELS = 4_194_304; // of one sheet, as the server has it
+const SHARP = 0.7; // of the pixels wished for are enough to keep an image
 
 /** As many rows in view give room for images; more do not. */
 export function mostForImages(width: number, height: number): number {
@@ -17,6 +19,13 @@ export function mostForImages(width: number, height: number): number {
 /** The side of an image where `n` share a map: 40 to 96 pixels. */
 export function sideOf(n: number, width: number, height: number): number {
   return Math.round(Math.min(96, Math.max(40, 0.75 * Math.sqrt((width * height) / Math.max(1, n)))) / 8) * 8;
+}
+
+/** Pixels a side in which `n` images of `side` CSS pixels are asked for: whole steps, so that a sheet serves many views. */
+export function sizeOf(n: number, side: number, ratio: number, isTriple: boolean): number {
+  const columns = Math.ceil(Math.sqrt(n));
+  const most = Math.sqrt(MOST_PIXELS / (columns * Math.ceil(n / columns) * (isTriple ? 3 : 1)));
+  return Math.max(16, Math.min(192, Math.ceil((side * Math.min(2, ratio)) / 32) * 32, Math.floor(most / 16) * 16));
 }
 
 /** Rows whose images do not overlap; `rows` come in the order in which they win. */
@@ -58,10 +67,10 @@ export class Sheets {
 
   /** Load what is missing of these rows; false where the request was overtaken. */
   async want(rows: number[], idOf: (row: number) => string, size: number, look: Look, digest: string): Promise<boolean> {
-    const lookNow = JSON.stringify([look, size]);
+    const lookNow = JSON.stringify(look);
     if (lookNow !== this.lookNow) this.forget();
     this.lookNow = lookNow;
-    const missing = rows.filter((row) => !this.held.has(row));
+    const missing = rows.filter((row) => !((this.held.get(row)?.part.height ?? 0) >= SHARP * size));
     this.asking?.abort();
     if (!missing.length) return true;
     const asking = (this.asking = new AbortController());
@@ -75,7 +84,7 @@ export class Sheets {
       const since = performance.now();
       missing.forEach((row, i) => {
         const part = { source: bitmap, x: (i % columns) * width, y: Math.floor(i / columns) * height, width, height };
-        this.held.set(row, { part, since });
+        this.held.set(row, { part, since: this.held.get(row)?.since ?? since });
       });
       this.sheets.push({ rows: missing, bitmap });
       while (this.sheets.length > N_SHEETS) this.drop(this.sheets.shift()!);
