@@ -163,9 +163,12 @@ def test_what_is_sent_again_is_stored_once(labels):
     assert labels.add("ann", sent) == [1, 2]
     assert labels.add("ann", [*sent, said("c", 3), said("c", 3)]) == [1, 2, 3, 3]
     assert labels.last_event() == 3
-    for expert, other in (("bob", said("a", 1)), ("ann", said("a", 2)), ("ann", said("a", 1, "lens"))):
+    for other in (said("a", 2), said("a", 1, "lens")):
         with pytest.raises(ValueError, match="event_id 'a' is event 1, where ann said 'merger' of 1"):
-            labels.add(expert, [said("new", 9), other])
+            labels.add("ann", [said("new", 9), other])
+    with pytest.raises(ValueError, match="event_id 'a' is another expert's") as refused:  # who and what is not told
+        labels.add("bob", [said("new", 9), said("a", 1)])
+    assert "merger" not in str(refused.value)
     assert labels.last_event() == 3  # all or none
     assert "bob" not in labels.experts()
 

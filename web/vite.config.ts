@@ -19,6 +19,6 @@ export default defineConfig({
     },
   },
   worker: { format: "es", rollupOptions: { output: { entryFileNames: "assets/[name].js" } } },
-  server: { proxy: { "/api": "http://127.0.0.1:8460" } },
+  server: { proxy: { "/api": { target: "http://127.0.0.1:8460", changeOrigin: true } } },
   test: { include: ["src/**/*.test.ts"], environment: "node" },
 });

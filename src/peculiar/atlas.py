@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from matplotlib.figure import Figure
 
+    from peculiar.explorer import Explored
     from peculiar.similar import Similar
     from peculiar.stages.check import Finding
     from peculiar.stages.import_labels import Imported
@@ -688,6 +689,20 @@ class Atlas:
                 found["rank"] = int(np.flatnonzero(opened.object_ids[opened.order()] == object_id)[0]) + 1
                 found["of"] = len(opened)
         return found
+
+    def explore(
+        self, *, expert: str = "", port: int = 0, ranking: str = "main", is_read_only: bool = False
+    ) -> "Explored":
+        """Open the page of this atlas: as a notebook's cell, or at the address that the answer has, until its `stop`.
+
+        On this machine alone; `peculiar explore` serves others. The expert is by default whose account this is.
+        """
+        import getpass
+
+        from peculiar.explorer import Explored, Options
+
+        name = expert or getpass.getuser()
+        return Explored(self.folder, Options(port=port, ranking=ranking, expert=name, is_read_only=is_read_only))
 
     def check(self, *, ranking: str = "main") -> "list[Finding]":
         """Whether ids agree, networks are those that scored, and scores come out the same again."""

@@ -376,11 +376,7 @@ def _stored(connection: sqlite3.Connection, expert: str, said: Said, stored_at: 
     query = "SELECT event, expert, object_id, label FROM event WHERE event_id = ?"
     there = connection.execute(query, (said.event_id,)).fetchone()
     if there is not None:
-        if there[1:] != (expert, said.object_id, said.label):
-            raise ValueError(
-                f"event_id {said.event_id!r} is event {there[0]}, where {there[1]} said {there[3]!r} of {there[2]}; "
-                f"not {expert} {said.label!r} of {said.object_id}: every new thing said needs an event_id of its own"
-            )
+        _refuse_other(expert, said, *there)
         return int(there[0])
     done = connection.execute(
         "INSERT INTO event (event_id, object_id, expert, label, said_at, stored_at, replaces) VALUES "
@@ -388,6 +384,17 @@ def _stored(connection: sqlite3.Connection, expert: str, said: Said, stored_at: 
         (said.event_id, said.object_id, expert, said.label, said.said_at, stored_at, expert, said.object_id),
     )
     return int(done.lastrowid or 0)
+
+
+def _refuse_other(expert: str, said: Said, event: int, whose: str, object_id: int, label: str | None) -> None:
+    """Raise where an event is there already, and is not this one."""
+    if whose != expert:  # of what, and what, is not for everybody to know
+        raise ValueError(f"event_id {said.event_id!r} is another expert's: every new thing said needs one of its own")
+    if (object_id, label) != (said.object_id, said.label):
+        raise ValueError(
+            f"event_id {said.event_id!r} is event {event}, where {whose} said {label!r} of {object_id}; "
+            f"not {said.label!r} of {said.object_id}: every new thing said needs an event_id of its own"
+        )
 
 
 def _checked(said: Said) -> Said:

@@ -50,6 +50,8 @@ def passed(text):
         ('source in ("two", "x/one.png")', [1, 1, 0, 0, 1]),
         ('source not in ("two",  "z")', [1, 0, 0, 1, 0]),
         ('contains(source, "o\'n") or startswith(source, "x/")', [1, 0, 0, 1, 0]),
+        ("source == 'o''neil'", [0, 0, 0, 1, 0]),
+        ('source in ("say ""hi""", "o\'neil")', [0, 0, 0, 1, 0]),
         ("true and not false", [1, 1, 1, 1, 1]),
         ("1 < 2", [1, 1, 1, 1, 1]),
         ('"a" == "a"', [1, 1, 1, 1, 1]),

@@ -164,6 +164,12 @@ export async function getRows(order: Order, digest: string, signal?: AbortSignal
   return (await arrow("rows", { ...order, digest }, signal)).getChildAt(0)!.toArray() as Uint32Array;
 }
 
+/** A picture by its address, decoded. */
+export async function getPicture(address: string, signal?: AbortSignal): Promise<ImageBitmap> {
+  const answer = await ask(address, { signal });
+  return createImageBitmap(await answer.blob(), { colorSpaceConversion: "none", premultiplyAlpha: "none" });
+}
+
 function lookFields(look: Look): Record<string, string | number> {
   return { part: look.part, stretch: look.stretch, invert: look.invert ? 1 : 0, channels: look.channels };
 }

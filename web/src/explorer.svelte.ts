@@ -4,7 +4,10 @@ import { inPolygon } from "./map/geometry";
 
 export type How = "set" | "add" | "subtract";
 /** How a selection came to be: written into the URL, so that it can be made again. */
-export type Step = { how: How; x: string; y: string; polygon: [number, number][] } | { how: How; ids: string[] };
+export type Step =
+  | { how: How; x: string; y: string; polygon: [number, number][] }
+  | { how: How; by: string; texts: string[] } // of a column's texts
+  | { how: How; ids: string[] };
 
 export interface Coloring {
   by: string; // empty: by how many objects a pixel holds
@@ -166,6 +169,11 @@ export class Explorer {
 
   private async rowsIn(step: Step): Promise<number[]> {
     if ("ids" in step) return (await this.rowsOf(step.ids)).filter((row) => row >= 0);
+    if ("by" in step) {
+      const { values, texts } = await this.column(step.by);
+      const wanted = new Set(step.texts.map((text) => texts!.indexOf(text)));
+      return Array.from(values.keys()).filter((row) => values[row] >= 0 && wanted.has(values[row]));
+    }
     const [x, y] = await Promise.all([this.column(step.x), this.column(step.y)]);
     return inPolygon(x.values, y.values, step.polygon);
   }
@@ -202,7 +210,7 @@ export class Explorer {
 
 /** Corners to six digits: shorter addresses, and the server selects the very same. */
 function rounded(step: Step): Step {
-  if ("ids" in step) return step;
+  if (!("polygon" in step)) return step;
   return { ...step, polygon: step.polygon.map(([x, y]) => [Number(x.toPrecision(6)), Number(y.toPrecision(6))]) };
 }
 
@@ -210,14 +218,17 @@ function rounded(step: Step): Step {
 export function selecting(steps: Step[]): string {
   let whole = "";
   for (const step of steps) {
-    const quoted = (name: string) => (/^[A-Za-z_]\w*$/.test(name) ? name : `\`${name}\``);
-    const one = "ids" in step ? among(step.ids) : `inside(${[quoted(step.x), quoted(step.y), ...step.polygon.flat()].join(", ")})`;
+    const one = "ids" in step ? among(step.ids) : "by" in step ? `${named(step.by)} in (${step.texts.map(quoted).join(", ")})` : inside(step);
     if (step.how === "set" || (step.how === "add" && !whole)) whole = one;
     else if (step.how === "add") whole = `(${whole} or ${one})`;
     else whole = whole ? `(${whole} and not ${one})` : `not ${one}`;
   }
   return whole;
 }
+
+const named = (column: string) => (/^[A-Za-z_]\w*$/.test(column) ? column : `\`${column}\``);
+const quoted = (text: string) => `"${text.replaceAll('"', '""')}"`;
+const inside = (step: { x: string; y: string; polygon: [number, number][] }) => `inside(${[named(step.x), named(step.y), ...step.polygon.flat()].join(", ")})`;
 
 /** The filter that passes these objects alone. */
 export function among(ids: string[]): string {

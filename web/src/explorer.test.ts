@@ -11,10 +11,11 @@ test("a selection is a filter that the server understands", () => {
   const steps: Step[] = [
     { how: "set", x: "map_x_a", y: "map_y_self-supervised", polygon: triangle },
     { how: "add", ids: ["43158859342174406", "-5"] },
+    { how: "add", by: "note", texts: ['a "quoted" one', "b"] },
     { how: "subtract", x: "ra", y: "dec", polygon: triangle },
   ];
   expect(selecting(steps)).toBe(
-    "((inside(map_x_a, `map_y_self-supervised`, 0, 0, 1.5, 0, 0, -2) or object_id in (43158859342174406, -5)) and not inside(ra, dec, 0, 0, 1.5, 0, 0, -2))",
+    '(((inside(map_x_a, `map_y_self-supervised`, 0, 0, 1.5, 0, 0, -2) or object_id in (43158859342174406, -5)) or note in ("a ""quoted"" one", "b")) and not inside(ra, dec, 0, 0, 1.5, 0, 0, -2))',
   );
 });
 

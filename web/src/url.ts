@@ -57,7 +57,7 @@ export async function apply(explorer: Explorer, shared: Shared): Promise<string[
   explorer.look = { ...explorer.look, ...shared.look };
   if (shared.size >= 8 && shared.size <= 2000) explorer.size = shared.size;
   for (const step of shared.steps ?? []) {
-    if ("ids" in step || (known(step.x) && known(step.y))) await explorer.select(step);
+    if ("ids" in step || ("by" in step ? known(step.by) : known(step.x) && known(step.y))) await explorer.select(step);
   }
   if (shared.focus) {
     const [row] = await explorer.rowsOf([shared.focus]);

@@ -24,7 +24,7 @@ _BLANKS = re.compile(r"\s*")
 _TOKEN = re.compile(
     r"""\s*(?:
         (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
-      | (?P<text>"[^"]*"|'[^']*')
+      | (?P<text>"(?:[^"]|"")*"|'(?:[^']|'')*')
       | (?P<quoted>`[^`]+`)
       | (?P<sign>\*\*|<=|>=|==|!=|[-+*/()<>=,])
       | (?P<name>[^\W\d]\w*)
@@ -79,7 +79,8 @@ def parse_filter(text: str, columns: Iterable[Column]) -> Filter:
     """Understand a filter over these columns.
 
     Numbers are compared by ``< <= > >= == !=``, also in chains (``0 < x <= 3``), and reckoned with by ``+ - * / **``
-    and abs, sqrt, log10, ln, exp. Texts stand in quotes and are compared by ``== !=``; ``contains(source, "a")`` and
+    and abs, sqrt, log10, ln, exp. Texts stand in quotes, in which a quote of the same kind is
+    written twice, and are compared by ``== !=``; ``contains(source, "a")`` and
     ``startswith(source, "a")`` look into them. ``x in (1, 2)``, ``x not in ("a", "b")``; ``missing(x)``;
     ``inside(x, y, 0, 0, 1, 0, 1, 1)`` asks whether a place is in the polygon of these corners; ``and``, ``or``, ``not``
     and brackets. A name with signs in it (``map_x_self-supervised``) is taken whole where there is such
@@ -219,7 +220,7 @@ class _Parser:
             if self.kind == "number" and left.kind == "number":
                 items.append(_number(self.token) * sign)
             elif self.kind == "text" and left.kind == "text":
-                items.append(self.token[1:-1])
+                items.append(_text(self.token))
             else:
                 self.refuse(f"a list must hold constants, each a {left.kind}, not {self.token or 'the end'!r}")
             self.advance()
@@ -271,7 +272,7 @@ class _Parser:
             return _Node("number", lambda column, n: constant)
         if kind == "text":
             self.advance()
-            return _Node("text", lambda column, n: pa.scalar(token[1:-1]))
+            return _Node("text", lambda column, n: pa.scalar(_text(token)))
         if self.take("("):
             self.deeper()
             node = self.either()
@@ -300,7 +301,7 @@ class _Parser:
             self.expect(",")
             if self.kind != "text" or first.kind != "text":
                 self.refuse(f'{name} takes a column of texts and a text, as {name}(source, "a")')
-            pattern = self.token[1:-1]
+            pattern = _text(self.token)
             self.advance()
             self.expect(")")
             match = _TEXT_MATCHES[name]
@@ -361,6 +362,11 @@ def _number(token: str) -> np.float64 | np.int64:
     """A constant; a whole one that float64 would round, as an id of 17 digits is, stays whole."""
     is_long = token.isdigit() and 2**53 < int(token) < 2**63
     return np.int64(token) if is_long else np.float64(token)
+
+
+def _text(token: str) -> str:
+    """What stands between the quotes; a quote of the same kind is there twice."""
+    return token[1:-1].replace(token[0] * 2, token[0])
 
 
 def _is_in(values: np.ndarray, items: list[Any]) -> np.ndarray:

@@ -1,21 +1,26 @@
 """Who may ask what: hosts, origins, tokens, sizes and rates, checked before any route sees a request."""
 
+import asyncio
 import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.cookies import SimpleCookie
 from threading import Lock
 from typing import TYPE_CHECKING
+
+from starlette.requests import cookie_parser
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADER = "x-peculiar"  # that a write carries: no form of another site can send it
 MAX_BODY = 1_000_000  # bytes
+BODY_WITHIN = 30.0  # seconds in which a body must have come
 MAX_QUERY = 40_000  # characters: 1,024 ids and more
 MAX_CLIENTS = 10_000  # whose rate is remembered
+TOO_LONG = f"a body may have {MAX_BODY} bytes; send less at once"
+READS = ("GET", "HEAD", "OPTIONS")
 POLICY = "; ".join(
     (
         *("default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' blob: data:"),
@@ -48,7 +53,9 @@ class Rules:
     cookie
         Name of the cookie that a token comes in.
     per_second, burst
-        Requests that each client may make.
+        Requests that each expert may make.
+    stranger_per_second, stranger_burst
+        Requests without a token that is known, of one address: the page itself, and tokens that are tried.
     """
 
     hosts: frozenset[str]
@@ -57,13 +64,17 @@ class Rules:
     cookie: str
     per_second: float = 200.0
     burst: float = 1_000.0
+    stranger_per_second: float = 10.0
+    stranger_burst: float = 200.0
 
 
 class Guard:
     """ASGI middleware: refuses, or passes on with `scope["state"]["expert"]` set, None where nobody is known."""
 
     def __init__(self, app: "ASGIApp", rules: Rules) -> None:
-        self.app, self.rules, self.rate = app, rules, Rate(rules.per_second, rules.burst)
+        self.app, self.rules = app, rules
+        self.experts = Rate(rules.per_second, rules.burst)
+        self.strangers = Rate(rules.stranger_per_second, rules.stranger_burst)
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Check one request."""
@@ -74,44 +85,59 @@ class Guard:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         sending = _with_security(send, is_api=scope["path"].startswith("/api/"))
         refused = self._refusal(scope, headers)
+        if refused is None and _is_write(scope):
+            try:
+                async with asyncio.timeout(BODY_WITHIN):
+                    body = await _body(receive)
+            except TimeoutError:
+                refused = 408, f"the body did not come within {BODY_WITHIN:g} s; send it again"
+            except ValueError as error:
+                refused = 413, str(error)
+            else:
+                if body is None:
+                    return
+                receive = _again(body, receive)
         if refused is None:
-            await self.app(scope, _bounded(receive), sending)
+            await self.app(scope, receive, sending)
         else:
             await _answer(sending, *refused)
 
     def _refusal(self, scope: "Scope", headers: dict[str, str]) -> tuple[int, str] | None:
         """Status and sentence of a refusal; None where the request is let through."""
-        rules, path, method = self.rules, scope["path"], scope["method"]
+        rules, path = self.rules, scope["path"]
         host = headers.get("host", "").lower()
         if host not in rules.hosts:
             return 421, f"this server is not called {host!r}; start it with --allow-host to let this name in"
         origin = headers.get("origin")
         if origin is not None and origin.lower() not in (f"http://{host}", f"https://{host}"):
             return 403, "requests of other sites are refused"
-        if headers.get("sec-fetch-site") == "cross-site" and path.startswith("/api/"):
+        if path.startswith("/api/") and headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             return 403, "requests of other sites are refused"
         if len(scope["query_string"]) > MAX_QUERY:
             return 414, f"the address may have {MAX_QUERY} characters of query; ask for fewer objects at once"
         token = _token(headers, rules.cookie)
         expert = rules.expert or (rules.expert_of(token) if token else None)
         scope.setdefault("state", {})["expert"] = expert or None
-        if not self.rate.allows(expert or (scope.get("client") or ("",))[0]):
+        address = (scope.get("client") or ("",))[0]
+        if not (self.experts.allows(expert) if expert else self.strangers.allows(address)):
             return 429, "too many requests; wait a second"
         if not path.startswith("/api/"):
             return None
         if not expert and path != "/api/session":
             return 401, "a token is needed; ask who runs this server for yours"
-        if method not in ("GET", "HEAD", "OPTIONS"):
-            return self._refused_write(headers)
-        return None
+        return self._refused_write(headers) if _is_write(scope) else None
 
     def _refused_write(self, headers: dict[str, str]) -> tuple[int, str] | None:
         if HEADER not in headers:
             return 403, f"a write carries the header {HEADER}"
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > MAX_BODY:
-            return 413, f"a body may have {MAX_BODY} bytes; send less at once"
+        if not (length.isascii() and length.isdigit()) or len(length) > 20 or int(length) > MAX_BODY:
+            return 413, TOO_LONG
         return None
+
+
+def _is_write(scope: "Scope") -> bool:
+    return scope["path"].startswith("/api/") and scope["method"] not in READS
 
 
 def _token(headers: dict[str, str], cookie: str) -> str:
@@ -119,8 +145,8 @@ def _token(headers: dict[str, str], cookie: str) -> str:
     kind, _, value = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer":
         return value.strip()
-    found = SimpleCookie(headers.get("cookie", "")).get(cookie)
-    return found.value if found else ""
+    # Not http.cookies, which stops, or fails, at what another server of this machine has set.
+    return cookie_parser(headers.get("cookie", "")).get(cookie, "")
 
 
 class Rate:
@@ -144,19 +170,38 @@ class Rate:
             return is_allowed
 
 
-def _bounded(receive: "Receive") -> "Receive":
-    """The body, cut off where a client sends more than it said."""
-    received = 0
+async def _body(receive: "Receive") -> bytes | None:
+    """The whole body; None where the client went away.
 
-    async def bounded() -> "Message":
-        nonlocal received
+    Raises
+    ------
+    ValueError
+        It is too long, whatever length was said.
+    """
+    body = bytearray()
+    while True:
         message = await receive()
-        received += len(message.get("body", b""))
-        if received > MAX_BODY:
-            return {"type": "http.disconnect"}
-        return message
+        if message["type"] != "http.request":
+            return None
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY:
+            raise ValueError(TOO_LONG)
+        if not message.get("more_body", False):
+            return bytes(body)
 
-    return bounded
+
+def _again(body: bytes, receive: "Receive") -> "Receive":
+    """The body that was received, once more, and then what comes after it."""
+    is_told = False
+
+    async def again() -> "Message":
+        nonlocal is_told
+        if is_told:
+            return await receive()
+        is_told = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
 
 
 def _with_security(send: "Send", *, is_api: bool) -> "Send":

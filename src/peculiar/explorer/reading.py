@@ -15,7 +15,7 @@ from peculiar.explorer.exporting import MEDIA, Form, cutout, export
 from peculiar.explorer.opened import Opened, Order
 from peculiar.explorer.queues import Kind, queue
 from peculiar.explorer.search import find
-from peculiar.explorer.served import ERRORS, InServed, Looked, ObjectId, Pinned, Served, Text, Who
+from peculiar.explorer.served import ERRORS, InServed, Looked, ObjectId, Pinned, Served, Text, Who, file_of
 from peculiar.explorer.sheets import MAX_OBJECTS, lossless, parsed_ids, sheet
 from peculiar.explorer.summary import summary
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 500  # of one page of the table
 MAX_QUEUE = 5_000
+ARROW = "application/vnd.apache.arrow.stream"
+LATE = "what others said is told when your own label is in"
 FOREVER = "private, max-age=31536000, immutable"  # an address with a digest always has the same answer
 router = APIRouter(prefix="/api", responses=ERRORS)
 
@@ -40,15 +42,15 @@ def atlas(served: InServed, who: Who) -> dict[str, Any]:
 
 def _is_told_late(name: str) -> bool:
     """Whether a column would tell what others said."""
-    return name == "label" or name.startswith("label_")
+    return name == "label" or name.startswith(("label_", "label-"))  # "label-second" is of labels/second
 
 
 def _refuse_late(served: Served, *names: str) -> None:
     if served.options.is_blind and any(_is_told_late(each) for each in names):
-        raise HTTPException(403, "what others said is told when your own label is in")
+        raise HTTPException(403, LATE)
 
 
-@router.get("/columns/{name}", response_class=Response)
+@router.get("/columns/{name:path}", response_class=Response, responses={**file_of(ARROW), 304: {"description": "unchanged"}})
 def column(request: Request, served: InServed, opened: Pinned, name: str) -> Response:
     """One column over all objects, in the order of rows, as an Arrow stream; `object_id` as text."""
     _refuse_late(served, name)
@@ -59,7 +61,7 @@ def column(request: Request, served: InServed, opened: Pinned, name: str) -> Res
     return _arrow(found, {"etag": tag, "cache-control": "private, no-cache"})
 
 
-@router.get("/rows", response_class=Response)
+@router.get("/rows", response_class=Response, responses=file_of(ARROW))
 def rows(
     served: InServed,
     opened: Pinned,
@@ -97,7 +99,7 @@ def table(
     }
 
 
-@router.get("/sheet", response_class=Response)
+@router.get("/sheet", response_class=Response, responses=file_of("image/jpeg"))
 def sheets(
     served: InServed,
     opened: Pinned,
@@ -109,12 +111,12 @@ def sheets(
     """Many objects as one JPEG, `columns` in a row, each `size` pixels; "triple" is three times as wide."""
     wanted = parsed_ids(ids, MAX_OBJECTS)
     _refuse_unknown(opened, wanted)
-    key = (opened.digest, ids, size, columns, look)
+    key = (opened.digest, wanted.tobytes(), size, columns, look)
     made = served.sheets.of(key, lambda: sheet(opened.ranking, wanted, look, size=size, columns=columns))
     return Response(made, media_type="image/jpeg", headers={"cache-control": FOREVER})
 
 
-@router.get("/image/{object_id}", response_class=Response)
+@router.get("/image/{object_id}", response_class=Response, responses=file_of("image/png"))
 def image(opened: Pinned, look: Looked, object_id: ObjectId) -> Response:
     """One object as a PNG, pixel by pixel as it is stored."""
     wanted = parsed_ids(object_id, 1)
@@ -122,7 +124,7 @@ def image(opened: Pinned, look: Looked, object_id: ObjectId) -> Response:
     return Response(lossless(opened.ranking, int(wanted[0]), look), media_type="image/png", headers=_kept(opened))
 
 
-@router.get("/cutout/{object_id}", response_class=Response)
+@router.get("/cutout/{object_id}", response_class=Response, responses=file_of("application/fits"))
 def cutouts(opened: Pinned, object_id: ObjectId) -> Response:
     """One object as FITS: flux where it is kept, else the image."""
     wanted = parsed_ids(object_id, 1)
@@ -132,7 +134,7 @@ def cutouts(opened: Pinned, object_id: ObjectId) -> Response:
     return Response(made, media_type="application/fits", headers={"content-disposition": name})
 
 
-@router.get("/export", response_class=FileResponse)
+@router.get("/export", response_class=FileResponse, responses=file_of(*MEDIA.values()))
 def exported(
     served: InServed,
     opened: Pinned,
@@ -230,6 +232,8 @@ def next_objects(
 ) -> dict[str, list[str]]:
     """Objects to look at next, none of which who asks has labelled."""
     _refuse_late(served, by, *(opened.ranking.parse(where).columns if where.strip() else ()))
+    if kind == "disagreement" and served.options.is_blind:
+        raise HTTPException(403, LATE)
     found = queue(opened, served.labels, who, kind, n=n, by=by, where=where)
     return {"ids": [str(each) for each in found.tolist()]}
 
@@ -237,7 +241,9 @@ def next_objects(
 @router.get("/learn")
 def learning(served: InServed) -> dict[str, Any]:
     """Where the learning of interest stands."""
-    return asdict(served.teacher.learning)
+    told = asdict(served.teacher.learning)
+    is_counted = served.options.is_blind and told["state"] == "done"  # "12 objects, 3 of interest": of all votes
+    return {**told, "said": "" if is_counted else told["said"]}
 
 
 # Answers.
@@ -249,7 +255,7 @@ def _arrow(found: "pa.Table", headers: dict[str, str]) -> Response:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, found.schema) as writer:
         writer.write_table(found.combine_chunks())
-    return Response(sink.getvalue().to_pybytes(), media_type="application/vnd.apache.arrow.stream", headers=headers)
+    return Response(sink.getvalue().to_pybytes(), media_type=ARROW, headers=headers)
 
 
 def _kept(opened: Opened) -> dict[str, str]:

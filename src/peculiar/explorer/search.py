@@ -11,7 +11,7 @@ from peculiar.explorer.opened import Opened
 RADIUS_ARCSEC = 10.0
 MOST_FOUND = 10_000
 _RADIUS = re.compile(
-    r"""[\s,]*\b(?:r|radius)\s*=\s*(?P<value>[0-9.]+)\s*(?P<unit>d|deg|°|'|arcmin|m|"|arcsec|s|)\s*$"""
+    r"""[\s,]*\b(?:r|radius)\s*=\s*(?P<value>[0-9]+\.?[0-9]*|\.[0-9]+)\s*(?P<unit>d|deg|°|'|arcmin|m|"|arcsec|s|)\s*$"""
 )
 _ARCSEC = {"d": 3600.0, "deg": 3600.0, "°": 3600.0, "'": 60.0, "arcmin": 60.0, "m": 60.0}
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")

@@ -145,5 +145,10 @@ Looked: TypeAlias = Annotated[Look, Depends(_look)]
 ObjectId = Annotated[str, InPath(pattern=ID)]
 Text = Annotated[str, Query(max_length=32_000)]
 ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Refusal} for status in (400, 401, 403, 404, 409, 413, 421, 429)
+    status: {"model": Refusal} for status in (400, 401, 403, 404, 405, 408, 409, 413, 414, 421, 429, 503)
 }
+
+
+def file_of(*media: str) -> dict[int | str, dict[str, Any]]:
+    """What the schema says of a route that answers with a file."""
+    return {200: {"content": {each: {"schema": {"type": "string", "format": "binary"}} for each in media}}}

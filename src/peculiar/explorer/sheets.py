@@ -18,6 +18,7 @@ MAX_OBJECTS = 1_024  # of one sheet
 MAX_PIXELS = 4_194_304  # of one sheet: 64 objects of 256 pixels, or 4,096 of 32
 STRETCHES = (0.1, 10.0)
 JPEG_QUALITY = 88
+WHOLE_COLOR = 32  # pixels; smaller objects keep their colors at full resolution
 LIGHT = {"r": 0, "g": 1, "b": 2}
 
 
@@ -105,7 +106,8 @@ def sheet(ranking: Ranking, object_ids: np.ndarray, look: Look, *, size: int, co
     for place, picture in enumerate(pictures(ranking, object_ids, look)):
         row, column = divmod(place, columns)
         whole.paste(_resized(picture, wide, size), (column * wide, row * size))
-    return _encoded(whole, "JPEG", quality=JPEG_QUALITY)
+    # Colors at half the resolution would run from one speck into the next.
+    return _encoded(whole, "JPEG", quality=JPEG_QUALITY, subsampling=0 if size <= WHOLE_COLOR else 2)
 
 
 def _resized(picture: np.ndarray, width: int, height: int) -> Image.Image:

@@ -16,7 +16,8 @@ MOST_POINTS = 400  # of the curve
 def summary(opened: Opened, labels: Labels, expert: str, *, is_blind: bool) -> dict[str, Any]:
     """Votes by expert and class, kappas, disputed objects, and the curve of found against looked at.
 
-    Blind, experts are told of their own votes alone.
+    Blind, experts are told of their own votes alone, and not of what all votes have taught the model: asked before and
+    after somebody's vote, that would tell it.
     """
     from peculiar.scoring.agreement import summarize
 
@@ -38,7 +39,7 @@ def summary(opened: Opened, labels: Labels, expert: str, *, is_blind: bool) -> d
         "class_kappa": [_number(each) for each in found.class_kappa],
         "disputed": [str(each) for each in found.disputed[:50].tolist()],
         "curve": _curve(labels, expert if is_blind else None),
-        "interest": _interest(opened),
+        "interest": None if is_blind else _interest(opened),
     }
 
 

@@ -53,26 +53,22 @@ def say(served: InServed, who: Who, given: LabelsIn) -> dict[str, Any]:
     """Store labels; what was stored before, by its event_id, is acknowledged again and not stored twice."""
     ids = np.array([_int64(each.object_id) for each in given.said], np.int64)
     is_known = served.opened.known(ids)
-    pairs = list(zip(given.said, ids.tolist(), strict=True))
-    said = [Said(each.event_id, object_id, each.label, each.said_at) for each, object_id in pairs]
-    refused = [
-        {"event_id": each.event_id, "why": f"no object {each.object_id} in this atlas"}
-        for each, is_there in zip(said, is_known, strict=True)
-        if not is_there
-    ]
-    said = [each for each, is_there in zip(said, is_known, strict=True) if is_there]
+    said, refused = [], []
+    for each, object_id, is_there in zip(given.said, ids.tolist(), is_known, strict=True):
+        if is_there:
+            said.append(Said(each.event_id, object_id, each.label, each.said_at))
+        else:
+            refused.append({"event_id": each.event_id, "why": f"no object {object_id} in this atlas"})
+    stored: list[tuple[Said, int]] = []
     try:
-        numbers = served.labels.add(who, said)
+        stored += zip(said, served.labels.add(who, said), strict=True)
     except ValueError:  # one of them is at fault: the others are stored all the same
-        numbers = []
-        for each in said:
+        for one in said:
             try:
-                numbers += served.labels.add(who, [each])
+                stored += zip([one], served.labels.add(who, [one]), strict=True)
             except ValueError as error:
-                refused.append({"event_id": each.event_id, "why": str(error)})
-        bad = {each["event_id"] for each in refused}
-        said = [each for each in said if each.event_id not in bad]
-    events = [{"event_id": each.event_id, "event": number} for each, number in zip(said, numbers, strict=True)]
+                refused.append({"event_id": one.event_id, "why": str(error)})
+    events = [{"event_id": one.event_id, "event": number} for one, number in stored]
     return {"stored": events, "refused": refused}
 
 

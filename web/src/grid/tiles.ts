@@ -1,5 +1,5 @@
 // Pictures come in blocks of neighbors in the order: one request a block, at the next larger of a few sizes.
-import { imageUrl, ServerError, sheetUrl, type Look } from "../api";
+import { getPicture, imageUrl, sheetUrl, type Look } from "../api";
 import { cellsIn, pitchOf, runOf, type View, type Wall } from "./layout";
 import { Store } from "./loader";
 
@@ -123,18 +123,5 @@ export function standIns(size: number, native: number): number[] {
 export async function fetchSheet(ids: string[], size: number, look: Look, digest: string, signal: AbortSignal): Promise<Sheet> {
   const columns = size === WHOLE ? 1 : sheetColumns(size, look.part === "triple" ? 3 : 1, ids.length);
   const url = size === WHOLE ? imageUrl(ids[0]!, look, digest) : sheetUrl(ids, size, columns, look, digest);
-  const answer = await fetch(url, { credentials: "same-origin", signal });
-  if (!answer.ok) throw new ServerError(answer.status, await reasonOf(answer));
-  const bitmap = await createImageBitmap(await answer.blob(), { colorSpaceConversion: "none", premultiplyAlpha: "none" });
-  return { bitmap, columns, rows: Math.ceil(ids.length / columns), since: 0 };
-}
-
-async function reasonOf(answer: Response): Promise<string> {
-  const said = await answer.text();
-  try {
-    const { detail } = JSON.parse(said);
-    return typeof detail === "string" ? detail : JSON.stringify(detail);
-  } catch {
-    return `${answer.status} ${answer.statusText}`;
-  }
+  return { bitmap: await getPicture(url, signal), columns, rows: Math.ceil(ids.length / columns), since: 0 };
 }

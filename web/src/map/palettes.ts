@@ -1,6 +1,6 @@
 // Palettes, safe for color blindness: 17 or 32 anchors, and straight lines between them in 256 steps.
 // viridis, magma, inferno: S. van der Walt, N. Smith, E. Firing (CC0), cividis: J. Nunez, C. Anderton, R. Renslow 2018, each read from matplotlib.
-// batlow: a line in CIELAB through ten colors of F. Crameri's batlow (MIT), even in length.
+// batlow: F. Crameri 2018 (MIT), every sixteenth of its 256 colors, read from cmcrameri.
 // tide: ours (CC0); two hues that fall alike in lightness, L* = 88 - 48 |t|, from a gray middle.
 import type { LabelClass } from "../api";
 
@@ -13,7 +13,7 @@ const ANCHORS: Record<string, string> = {
     "0000040303120a0822140e361e11492a115c38106c47107854137d6018806d1d81792282882781942c80a1307eae347bbd3977ca3e72d6456ce24d66ec5860f3655cf8745cfb835ffd9266fea36ffeb27afec185fecf92fde0a1fceeb0fcfdbf",
   inferno:
     "0000040403120b0724160b39230c4c310a5c3e09664d0d6c5a116e67166e741a6e801f6c8f24699b2964a82e5fb43359c13a50cc4248d74b3fe05536e9612bef6e21f57b17f8890cfb9706fca80dfbb81df9c72ff6d746f2e865f3f586fcffa4",
-  batlow: "011959092a5c0e3b5f134c62205c613469594d734d657a3f7e81329c892abe8f3ae0964ff49e71fcaa94fdb5b5fdc0d7faccfa",
+  batlow: "0119590d315d114360175262226061356a594d734d677b3e8282319f892bbe9035db954bf19d6bfca890fdb4b4fcbfd6faccfa",
   tide: "0064970073ad0383c34391cd6aa0d189afd6a5bed9c1cddcdddddddec7bfdab3a4d59f89ce8b70c57858bc6440b15029a53c10",
 };
 
