@@ -25,8 +25,10 @@ demo: $(READY)  ## simulate a small survey, find its oddities, say what was foun
 	$(BIN)/peculiar ingest demo/atlas --images demo/sky/cutouts --catalog demo/sky/objects.fits --bands HSC-I,HSC-R,HSC-G --pixel-scale 0.168
 	$(BIN)/peculiar train-features demo/atlas --n-steps 200  # a quarter of the preset's, so that the demo is short
 	$(BIN)/peculiar run demo/atlas
+	$(BIN)/peculiar map demo/atlas --name self-supervised
 	$(BIN)/peculiar bench demo/atlas --truth demo/sky/truth.csv
-	@echo "Look at demo/atlas/release/main/report.html and demo/atlas/bench/main/bench.html"
+	@echo "Look at demo/atlas/release/main/report.html and demo/atlas/bench/main/bench.html, or open the atlas:"
+	@echo "$(BIN)/peculiar explore demo/atlas"
 
 test: $(READY)  ## the quick tests
 	$(BIN)/python -m pytest -n 2

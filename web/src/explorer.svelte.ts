@@ -77,9 +77,9 @@ export class Explorer {
 
   constructor(atlas: AtlasInfo) {
     this.atlas = atlas;
-    const first = atlas.maps.find((map) => map.name === "self-supervised") ?? atlas.maps[0];
-    const numbers = this.numbers.map((info) => info.name);
-    this.map = first ? { x: first.x, y: first.y } : { x: numbers[0] ?? "", y: numbers[1] ?? "" };
+    const named = (name: string) => atlas.maps.find((map) => map.name === name);
+    const first = named("self-supervised") ?? named("residual") ?? atlas.maps[0];
+    this.map = first ? { x: first.x, y: first.y } : { x: "brightness", y: atlas.first_shown };
     this.order.by = atlas.first_shown;
     this.coloring.by = atlas.first_shown;
   }
