@@ -227,10 +227,10 @@ class Ranking:
         """The score that objects are ordered by where none is asked for."""
         return next(each for each in FIRST_SHOWN if each in self.schema.names)
 
-    def percentiles(self, row: dict[str, Any]) -> dict[str, tuple[float, float]]:
-        """Value and percentile of each score of a row: of the reference; of all ranked for the first shown."""
+    def percentiles(self, row: dict[str, Any], values: np.ndarray) -> dict[str, tuple[float, float]]:
+        """Value and percentile of each score of a row: of the reference; of all `values` for the first shown."""
         first = self.first_shown
-        values, mine = self.column(first), np.nan if row[first] is None else float(row[first])
+        mine = np.nan if row[first] is None else float(row[first])
         found = {first: (mine, 100 * float((values < mine).mean()) if np.isfinite(mine) else np.nan)}
         for name, percentile in row.items():
             score = name.removesuffix("_percentile")

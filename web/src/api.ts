@@ -22,6 +22,8 @@ export interface AtlasInfo {
   n_objects: number;
   is_read_only: boolean;
   is_blind: boolean;
+  has_samp?: boolean; // other programs on the machine of who asks can be told
+  is_site?: boolean; // published: no server answers, and nothing can be said
   expert: string | null;
   image: { size: number; channels: number; bands: string[]; pixel_scale: number | null };
   first_shown: string;
@@ -62,9 +64,18 @@ export class ServerError extends Error {
   }
 }
 
+type Answers = (path: string, init?: RequestInit) => Promise<Response>;
+
+/** What answers in the place of a server, in a site that was published. */
+let published: Answers | null = null;
+
+export function answerBy(answers: Answers): void {
+  published = answers;
+}
+
 /** An answer, or an error that says what the server said. */
 async function ask(path: string, init?: RequestInit): Promise<Response> {
-  const answer = await fetch(path, { credentials: "same-origin", ...init });
+  const answer = await (published ?? fetch)(path, { credentials: "same-origin", ...init });
   if (answer.ok) return answer;
   let said = `${answer.status} ${answer.statusText}`;
   try {
@@ -123,6 +134,15 @@ export interface Learning {
   said: string;
 }
 
+/** What another program said by SAMP. */
+export interface News {
+  number: number;
+  kind: "selected" | "highlighted" | "place";
+  ids: string[];
+  ra: number | null;
+  dec: number | null;
+}
+
 /** Writing wants a header that no other site's form can send. */
 export async function post<T>(path: string, body: unknown): Promise<T> {
   const headers = { "content-type": "application/json", "x-peculiar": "1" };
@@ -168,6 +188,26 @@ export async function getRows(order: Order, digest: string, signal?: AbortSignal
 export async function getPicture(address: string, signal?: AbortSignal): Promise<ImageBitmap> {
   const answer = await ask(address, { signal });
   return createImageBitmap(await answer.blob(), { colorSpaceConversion: "none", premultiplyAlpha: "none" });
+}
+
+/** Hand on an address that the browser can show; what is returned ends its use. */
+export function showing(address: string, show: (address: string) => void): () => void {
+  if (!published || !address) {
+    show(address);
+    return () => {};
+  }
+  let isOver = false;
+  let url = "";
+  void ask(address).then(async (answer) => {
+    const blob = await answer.blob();
+    if (isOver) return;
+    url = URL.createObjectURL(blob);
+    show(url);
+  });
+  return () => {
+    isOver = true;
+    if (url) URL.revokeObjectURL(url);
+  };
 }
 
 function lookFields(look: Look): Record<string, string | number> {

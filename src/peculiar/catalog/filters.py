@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 Kind = Literal["number", "text", "truth"]
 MAX_CHARACTERS = 32_000  # a lasso of a thousand corners, or 1,500 ids
 MAX_DEPTH = 40  # of brackets and of nots
+MAX_LINKS = 300  # of signs and words that join: each is a call within a call
 _FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     **{"abs": np.abs, "sqrt": np.sqrt, "log10": np.log10, "ln": np.log, "exp": np.exp}
 }
@@ -101,7 +102,7 @@ class _Parser:
     """Recursive descent; each method takes what it can from the left and returns what it means."""
 
     def __init__(self, text: str, columns: Iterable[Column]) -> None:
-        self.text, self.place, self.depth = text, 0, 0
+        self.text, self.place, self.depth, self.links = text, 0, 0, 0
         self.kinds = {each.name: each.kind for each in columns}
         # The longest first: "map_x_self-supervised" is one name where there is such a column.
         self.signed = sorted((each for each in self.kinds if not each.isidentifier()), key=len, reverse=True)
@@ -150,6 +151,11 @@ class _Parser:
         if not self.take(token):
             self.refuse(f"{token!r} is expected, not {self.token or 'the end'!r}")
 
+    def link(self) -> None:
+        self.links += 1
+        if self.links > MAX_LINKS:
+            self.refuse(f"a filter may have {MAX_LINKS} signs and words that join")
+
     def deeper(self) -> None:
         self.depth += 1
         if self.depth > MAX_DEPTH:
@@ -166,6 +172,7 @@ class _Parser:
     def joined(self, word: str, part: Callable[[], _Node], join: Callable[[Any, Any], Any]) -> _Node:
         node = part()
         while self.take(word):
+            self.link()
             other = part()
             for each in (node, other):
                 self.must_be(each, "truth", f"{word!r} joins what is true or false")
@@ -193,6 +200,7 @@ class _Parser:
             return found if not is_denied else _Node("truth", _none_of(left, found))
         result: _Node | None = None
         while sign := self.take(*_COMPARISONS):
+            self.link()
             right = self.summed()
             link = self.comparison(left, sign, right)
             result = link if result is None else _both(result, link, np.logical_and, "truth")
@@ -241,6 +249,7 @@ class _Parser:
     def reckoned(self, part: Callable[[], _Node], signs: dict[str, Callable[[Any, Any], Any]]) -> _Node:
         node = part()
         while sign := self.take(*signs):
+            self.link()
             node = self.numbers(node, part(), signs[sign], sign)
         return node
 
@@ -346,7 +355,7 @@ class _Parser:
 
 def in_polygon(x: np.ndarray, y: np.ndarray, polygon: np.ndarray) -> np.ndarray:
     """Which places (n,) are inside a polygon (m, 2) by the even-odd rule, bool (n,); NaN is nowhere."""
-    x, y = np.broadcast_arrays(x, y)
+    x, y = np.broadcast_arrays(np.atleast_1d(x), np.atleast_1d(y))
     (left, bottom), (right, top) = polygon.min(axis=0), polygon.max(axis=0)
     near = np.flatnonzero((x >= left) & (x <= right) & (y >= bottom) & (y <= top))
     px, py, inside = x[near], y[near], np.zeros(len(near), bool)

@@ -1,6 +1,7 @@
 """The command that opens the page."""
 
 import getpass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -48,3 +49,27 @@ def explore(
             typer.launch(url)
 
     serve(open_atlas(atlas).folder, options, say)
+
+
+@app.command()
+def publish(
+    atlas: AtlasArgument,
+    site: Annotated[Path, typer.Argument(metavar="SITE", help="the folder to write", show_default=False)],
+    n: Annotated[int, typer.Option("-n", help="how many objects, the first of the order")] = 1_000,
+    by: Annotated[str, typer.Option(help="what they are ordered by; empty: the first shown")] = "",
+    where: Annotated[str, typer.Option(help="only those that pass this filter, as 'ra < 150 and dec > 2'")] = "",
+    title: Annotated[str, typer.Option(help="of the page; empty: the atlas's name")] = "",
+    ranking: Annotated[str, typer.Option(help="name of the ranking")] = "main",
+) -> None:
+    """Write a sample as a site that needs no server: map, images, table, the evidence on each object.
+
+    Put the folder on any web host, or open its index.html. Nothing can be changed there, and no expert is named;
+    columns of labels are published with the others.
+    """
+    from peculiar.cli.console import track
+    from peculiar.explorer.publishing import publish as write
+
+    n_objects = write(
+        open_atlas(atlas).folder, site, where=where, by=by, n=n, title=title, ranking=ranking, track=track
+    )
+    console().print(f"{n_objects:,} objects are in {site}; open {site / 'index.html'}")

@@ -19,34 +19,35 @@ class Evidence:
 
     def __init__(self, opened: Opened) -> None:
         self.opened = opened
-        self._similar: Callable[[str], Similar] = lru_cache(KEPT_SETS)(self._open)
+        self.similar: Callable[[str], Similar] = lru_cache(KEPT_SETS)(self._open)
 
     def _open(self, features: str) -> Similar:
         return Similar(self.opened.folder, features)
 
-    def of(self, object_id: int) -> dict[str, Any]:
-        """Row, percentiles of scores, rank in the order first shown, and addresses of viewers of the sky."""
-        ranking = self.opened.ranking
-        row = ranking.rows(np.array([object_id], np.int64)).to_pylist()[0]
-        order = self.opened.number(ranking.first_shown)
-        place = int(np.flatnonzero(self.opened.object_ids == object_id)[0])
-        mine = order[place]
+    def of(self, object_ids: np.ndarray) -> list[dict[str, Any]]:
+        """Row, percentiles of scores, rank in the order first shown, and addresses of viewers of the sky, of each."""
+        return [self._told(row) for row in self.opened.ranking.rows(object_ids).to_pylist()]
+
+    def _told(self, row: dict[str, Any]) -> dict[str, Any]:
+        first = self.opened.ranking.first_shown
+        order, object_id = self.opened.number(first), row["object_id"]
+        mine = np.nan if row[first] is None else float(row[first])
         ahead = (order > mine) | ((order == mine) & (self.opened.object_ids < object_id))
-        rank = int(ahead.sum()) + 1 if np.isfinite(mine) else None
         try:
             viewers = sky_viewers(row["ra"], row["dec"])
         except ValueError:
             viewers = {}  # a catalog's declination beyond the poles is shown, and leads nowhere
-        scores = {name: {"value": _number(value), "percentile": _number(percentile)} for name, (value, percentile) in
-                  ranking.percentiles(row).items()}  # fmt: skip
-        shown = {name: _shown(value) for name, value in row.items() if name != "object_id"}
+        scores = self.opened.ranking.percentiles(row, order)
         return {
             "object_id": str(object_id),
             "source": row["source"],
-            "rank": rank,
+            "rank": int(ahead.sum()) + 1 if np.isfinite(mine) else None,
             "of": len(self.opened),
-            "scores": scores,
-            "row": shown,
+            "scores": {
+                name: {"value": _number(value), "percentile": _number(percentile)}
+                for name, (value, percentile) in scores.items()
+            },
+            "row": {name: _shown(value) for name, value in row.items() if name != "object_id"},
             "viewers": viewers,
         }
 
@@ -63,7 +64,7 @@ class Evidence:
         features = features or default_features(self.opened.folder)
         if features not in self.opened.feature_sets:
             raise KeyError(f"no feature set {features!r}; there are {', '.join(self.opened.feature_sets) or 'none'}")
-        similar = self._similar(features)
+        similar = self.similar(features)
         if is_typical:
             return similar.to_one_of(object_id, self.opened.ranking.typical(), n)
         return similar.to([object_id], n)

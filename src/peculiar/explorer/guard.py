@@ -18,6 +18,7 @@ HEADER = "x-peculiar"  # that a write carries: no form of another site can send 
 MAX_BODY = 1_000_000  # bytes
 BODY_WITHIN = 30.0  # seconds in which a body must have come
 MAX_QUERY = 40_000  # characters: 1,024 ids and more
+MAX_HEAD = 65_536  # bytes of a request before its body: the query, and headers
 MAX_CLIENTS = 10_000  # whose rate is remembered
 TOO_LONG = f"a body may have {MAX_BODY} bytes; send less at once"
 READS = ("GET", "HEAD", "OPTIONS")
@@ -113,6 +114,8 @@ class Guard:
             return 403, "requests of other sites are refused"
         if path.startswith("/api/") and headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             return 403, "requests of other sites are refused"
+        if sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > MAX_HEAD:
+            return 431, f"the headers may have {MAX_HEAD} bytes; delete the cookies of this site"
         if len(scope["query_string"]) > MAX_QUERY:
             return 414, f"the address may have {MAX_QUERY} characters of query; ask for fewer objects at once"
         token = _token(headers, rules.cookie)

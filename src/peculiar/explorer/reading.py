@@ -37,6 +37,7 @@ def atlas(served: InServed, who: Who) -> dict[str, Any]:
     if served.options.is_blind:
         told["columns"] = [each for each in told["columns"] if not _is_told_late(each["name"])]  # type: ignore[attr-defined]
     asks = {"expert": who, "is_read_only": served.options.is_read_only, "is_blind": served.options.is_blind}
+    asks["has_samp"] = served.options.has_samp
     return {**told, **asks, "classes": [asdict(each) for each in served.labels.classes()]}
 
 
@@ -50,7 +51,9 @@ def _refuse_late(served: Served, *names: str) -> None:
         raise HTTPException(403, LATE)
 
 
-@router.get("/columns/{name:path}", response_class=Response, responses={**file_of(ARROW), 304: {"description": "unchanged"}})
+@router.get(
+    "/columns/{name:path}", response_class=Response, responses={**file_of(ARROW), 304: {"description": "unchanged"}}
+)
 def column(request: Request, served: InServed, opened: Pinned, name: str) -> Response:
     """One column over all objects, in the order of rows, as an Arrow stream; `object_id` as text."""
     _refuse_late(served, name)
@@ -167,7 +170,7 @@ def one_object(served: InServed, opened: Pinned, who: Who, object_id: ObjectId) 
     """Scores, percentiles, catalog row, rank, addresses of sky viewers, and votes that may be told."""
     wanted = parsed_ids(object_id, 1)
     _refuse_unknown(opened, wanted)
-    told = served.evidence.of(int(wanted[0]))
+    told = served.evidence.of(wanted)[0]
     if served.options.is_blind:
         told["row"] = {name: value for name, value in told["row"].items() if not _is_told_late(name)}
     votes = served.labels.visible_votes(who, is_blind=served.options.is_blind)

@@ -54,6 +54,11 @@ class Options:
         """Whether this machine alone can ask."""
         return self.host in ("127.0.0.1", "::1", "localhost")
 
+    @property
+    def has_samp(self) -> bool:
+        """Whether other programs of the one who asks are on this machine too."""
+        return self.is_loopback and bool(self.expert) and not self.is_read_only
+
     def __post_init__(self) -> None:
         """Check what goes together."""
         if not self.is_loopback and self.expert:
@@ -145,7 +150,7 @@ Looked: TypeAlias = Annotated[Look, Depends(_look)]
 ObjectId = Annotated[str, InPath(pattern=ID)]
 Text = Annotated[str, Query(max_length=32_000)]
 ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Refusal} for status in (400, 401, 403, 404, 405, 408, 409, 413, 414, 421, 429, 503)
+    status: {"model": Refusal} for status in (400, 401, 403, 404, 405, 408, 409, 413, 414, 421, 429, 431, 503)
 }
 
 

@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.routing import Match
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from peculiar.explorer import reading, writing
-from peculiar.explorer.guard import SECURITY, Guard, Rules
+from peculiar.explorer import reading, samp, writing
+from peculiar.explorer.guard import MAX_HEAD, SECURITY, Guard, Rules
 from peculiar.explorer.served import ERRORS, Options, Served
 
 STATIC = Path(__file__).parent / "static"
@@ -120,10 +120,22 @@ def make_app(folder: Path, options: Options | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         served.teacher.stop()
+        if options.has_samp:
+            app.state.samp.close()
 
-    app = FastAPI(title="peculiar", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", lifespan=lifespan)
+    app = FastAPI(
+        title="peculiar",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
     app.state.served, app.state.rules = served, rules
     routers = [sessions, reading.router] if options.is_read_only else [sessions, reading.router, writing.router]
+    if options.has_samp:
+        app.state.samp = samp.Samp(folder.resolve().name)
+        routers.append(samp.router)
     for router in routers:
         app.include_router(router)
     app.state.routes = [route for router in routers for route in router.routes]
@@ -147,7 +159,7 @@ def make_app(folder: Path, options: Options | None = None) -> FastAPI:
         return FileResponse(STATIC / "icon.svg")
 
     # Not at "/": a mount there answers for all methods that the routes above have not.
-    app.mount("/assets", StaticFiles(directory=STATIC / "assets"), name="assets")
+    app.mount("/assets", StaticFiles(directory=STATIC / "assets", check_dir=False), name="assets")
     app.add_middleware(Guard, rules=rules)
     return app
 
@@ -228,6 +240,7 @@ def prepared(folder: Path, options: Options) -> tuple[uvicorn.Server, socket.soc
         log_level="warning",
         access_log=False,  # an address may hold a token
         server_header=False,
+        h11_max_incomplete_event_size=MAX_HEAD,  # 1,024 ids in an address are more than the 16 KiB of the default
         limit_concurrency=MOST_CONNECTIONS,
         timeout_keep_alive=IDLE_FOR,
         timeout_graceful_shutdown=END_WITHIN,

@@ -210,10 +210,10 @@ def _to_degrees(unit: str, name: str, path: Path) -> float:
 
 
 def _free_names(names: Sequence[str], taken: set[str]) -> list[str]:
-    """Names for the other columns: none of ours, none twice, no dots, which Lance keeps for nested fields."""
+    """Names for the other columns: none of ours, none twice, no dots or backquotes, which Lance keeps for itself."""
     free: list[str] = []
     for name in names:
-        new = name.replace(".", "_")
+        new = name.replace(".", "_").replace("`", "_")
         while new in HOUSE_NAMES or new in taken or (new != name and new in names):
             new += "_catalog"
         taken.add(new)

@@ -133,7 +133,7 @@ def _card(opened: Ranking, object_id: int, rows: "pa.Table", alike: list[_Alike]
         disc_map=at_pixels(places, form.size),
         bands=dict(zip(names, bands.tolist(), strict=True)),
         critic_channels=largest_shares(channels),
-        scores=opened.percentiles(row),
+        scores=opened.percentiles(row, opened.column(opened.first_shown)),
         place=place,
         background=background,
         galleries=galleries,

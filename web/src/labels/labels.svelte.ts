@@ -101,8 +101,11 @@ export class MyLabels {
     } catch (error) {
       this.isAway = true;
       if (error instanceof ServerError && error.status !== 429) this.trouble = error.message;
-      const wait = WAITS[Math.min(this.nTried++, WAITS.length - 1)];
-      this.timer = window.setTimeout(() => void this.send(), wait * 1000);
+      const wait = WAITS[Math.min(this.nTried, WAITS.length - 1)];
+      this.timer = window.setTimeout(() => {
+        this.nTried++; // here, so that labels said meanwhile, which are tried at once, do not make it longer
+        void this.send();
+      }, wait * 1000);
     }
   }
 }

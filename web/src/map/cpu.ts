@@ -1,5 +1,6 @@
 // The renderer without a graphics card: a worker paints, the page puts the pixels on its canvas.
 import type { Answered, Asked } from "./cpu.worker";
+import PaintWorker from "./cpu.worker?worker";
 import type { Renderer, Scene, Shade, View } from "./renderer";
 
 const MOST_MOVING = 40; // milliseconds a frame that a moving map may take
@@ -7,7 +8,7 @@ const REST = 120; // milliseconds after which it is at rest
 
 /** A renderer on a canvas; `onFrame` hears which view has come to the screen. */
 export function cpuRenderer(canvas: HTMLCanvasElement, onFrame: (view: View) => void): Renderer {
-  const worker = new Worker(new URL("./cpu.worker.ts", import.meta.url), { type: "module" });
+  const worker = new PaintWorker();
   const context = canvas.getContext("2d")!;
   const pictures = new Map<number, (answer: Answered) => void>();
   const sent: Partial<Scene> = {};

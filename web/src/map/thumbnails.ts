@@ -1,5 +1,5 @@
 // Images in place of points where there is room for them: which, and where they come from.
-import { sheetUrl, type Look } from "../api";
+import { getPicture, ServerError, sheetUrl, type Look } from "../api";
 import { toScreen } from "./camera";
 import type { Part } from "./pen";
 import type { View } from "./renderer";
@@ -76,9 +76,7 @@ export class Sheets {
     const asking = (this.asking = new AbortController());
     const columns = Math.ceil(Math.sqrt(missing.length));
     try {
-      const answer = await fetch(sheetUrl(missing.map(idOf), size, columns, look, digest), { credentials: "same-origin", signal: asking.signal });
-      if (!answer.ok) return false;
-      const bitmap = await createImageBitmap(await answer.blob());
+      const bitmap = await getPicture(sheetUrl(missing.map(idOf), size, columns, look, digest), asking.signal);
       if (asking.signal.aborted) return false;
       const [width, height] = [bitmap.width / columns, bitmap.height / Math.ceil(missing.length / columns)];
       const since = performance.now();
@@ -90,7 +88,7 @@ export class Sheets {
       while (this.sheets.length > N_SHEETS) this.drop(this.sheets.shift()!);
       return true;
     } catch (error) {
-      if (asking.signal.aborted || error instanceof TypeError || error instanceof DOMException) return false; // overtaken, no server, or no image
+      if (asking.signal.aborted || error instanceof TypeError || error instanceof DOMException || error instanceof ServerError) return false; // overtaken, no server, or no image
       throw error;
     }
   }
