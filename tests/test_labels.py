@@ -281,6 +281,11 @@ def test_votes_are_what_the_log_says(tmp_path_factory, steps):
         assert labels.seen_by(expert).tolist() == sorted(mine)
         seen = {(row["expert"], row["object_id"]) for row in labels.visible_votes(expert, is_blind=True).to_pylist()}
         assert seen == {key for key in expected if key[1] in mine}
+        for is_blind in (True, False):
+            every = labels.visible_votes(expert, is_blind=is_blind).to_pylist()
+            for object_id in range(-2, 4):
+                on_it = labels.visible_votes_on(object_id, expert, is_blind=is_blind).to_pylist()
+                assert on_it == [each for each in every if each["object_id"] == object_id]
 
 
 # --- many at once

@@ -43,6 +43,7 @@ SCHEMA = (
     )""",
     # The current vote is the last of an expert on an object: the end of a range in this index, and no state of its own.
     "CREATE INDEX event_of_expert ON event (expert, object_id, event)",
+    "CREATE INDEX event_of_object ON event (object_id, expert, event)",
     "CREATE TABLE expert (name TEXT PRIMARY KEY, folded TEXT UNIQUE NOT NULL, digest TEXT UNIQUE, since TEXT NOT NULL)",
     """CREATE TABLE class_list (
         version INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -67,6 +68,8 @@ SCHEMA = (
 CLASS_LISTS = "SELECT classes FROM class_list ORDER BY version"
 CURRENT = """SELECT object_id, expert, label, event, said_at FROM event
     WHERE label IS NOT NULL AND event IN (SELECT max(event) FROM event GROUP BY expert, object_id)"""
+CURRENT_ON = """SELECT object_id, expert, label, event, said_at FROM event WHERE label IS NOT NULL
+    AND event IN (SELECT max(event) FROM event WHERE object_id = ? GROUP BY expert)"""
 CURRENT_OF = """SELECT object_id, expert, label, event, said_at FROM event WHERE label IS NOT NULL
     AND event IN (SELECT max(event) FROM event WHERE expert = ? GROUP BY object_id)"""
 
@@ -255,6 +258,12 @@ class Labels:
             return self.votes()
         mine = f"SELECT object_id FROM ({CURRENT_OF})"
         return self._votes(f"{CURRENT} AND object_id IN ({mine})", _expert(expert))
+
+    def visible_votes_on(self, object_id: int, expert: str, *, is_blind: bool) -> "pa.Table":
+        """Those of `visible_votes` that are on one object."""
+        votes = self._votes(CURRENT_ON, int(object_id))
+        is_told = not is_blind or _expert(expert) in votes["expert"].to_pylist()
+        return votes if is_told else votes.slice(0, 0)
 
     def seen_by(self, expert: str) -> np.ndarray:
         """Ids, ascending, of objects that an expert's current votes are on."""

@@ -48,7 +48,7 @@ export const test = base.extend<{ visit: Visit }>({
       contexts.push(context);
       await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: new URL(url).origin });
       await context.addInitScript((chosen) => {
-        if (chosen) localStorage.setItem("peculiar:theme", chosen);
+        if (chosen && location.protocol === "http:") localStorage.setItem("peculiar:theme", chosen);
         addEventListener("securitypolicyviolation", (event) => console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`));
       }, theme ?? null);
       context.on("request", (request) => {
@@ -120,6 +120,9 @@ export const map = (page: Page): Locator => page.locator(".map .ground");
 export const wall = (page: Page): Locator => page.getByRole("application", { name: /^Images in order/ });
 export const panel = (page: Page): Locator => page.locator("aside[aria-label^='Object']");
 export const bar = (page: Page): Locator => page.locator("footer[aria-label='Labels']");
+
+/** Who labels, and whether all is stored. */
+export const who = (page: Page): Locator => page.locator("header .who");
 
 /** Where the cursor of the wall is, as a screen reader is told. */
 export async function cursorOf(page: Page): Promise<{ id: string; place: number; isMarked: boolean }> {

@@ -13,7 +13,7 @@ from peculiar.catalog.columns import describe_schema
 from peculiar.feature_set import feature_sets
 from peculiar.ranking import Ranking
 from peculiar.run import read_run
-from peculiar.survey import hashed, placed
+from peculiar.survey import hashed, located
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,6 +67,7 @@ class Opened:
         self.folder = folder
         self.ranking = Ranking(folder, ranking)
         self.object_ids = self.ranking.object_ids
+        self._ascending = np.sort(self.object_ids)
         self.digest = self._digest()  # of what is opened, not of what comes later
         self.number: Callable[[str], np.ndarray] = lru_cache(KEPT_COLUMNS)(self.ranking.column)
         self.texts: Callable[[str], pa.Array] = lru_cache(KEPT_COLUMNS)(self.ranking.texts)
@@ -192,7 +193,7 @@ class Opened:
 
     def known(self, object_ids: np.ndarray) -> np.ndarray:
         """Which of these ids are ranked, bool."""
-        return placed(self.object_ids, object_ids)[1] if len(object_ids) else np.empty(0, bool)
+        return located(self._ascending, object_ids)[1]
 
     def as_json(self) -> dict[str, object]:
         """What the page is told first, but for who asks."""
