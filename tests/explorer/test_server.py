@@ -242,6 +242,19 @@ def test_a_server_that_is_read_only_has_no_routes_that_write(explored):
     assert not (explored / "labels.sqlite").exists()
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet", "vot"])
+def test_labels_are_handed_out_as_they_are_taken_in(client, form, tmp_path):
+    assert client.get("/api/labels/export", params={"form": form}).status_code == 400
+    say(client, said(-5, "merger"))
+    answer = client.get("/api/labels/export", params={"form": form})
+    assert answer.headers["content-disposition"] == f'attachment; filename="labels.{form}"'
+    path = tmp_path / f"labels.{form}"
+    path.write_bytes(answer.content)
+    other = Atlas(shutil.copytree(client.folder, tmp_path / "other", ignore=shutil.ignore_patterns("labels.sqlite*")))
+    assert other.import_labels(path).n_added == 1
+    assert other.labels.votes("anna")["object_id"].to_pylist() == [-5]
+
+
 # Who may ask.
 
 

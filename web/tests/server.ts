@@ -12,12 +12,10 @@ const STARTS_WITHIN = 60_000;
 export const VOTES = `
 import sys
 from peculiar import Atlas
+from peculiar.explorer.opened import Opened
 from peculiar.labels import Said
 atlas = Atlas(sys.argv[1])
-ids = atlas.ranking().object_ids[:40].tolist() if hasattr(atlas, "ranking") and callable(atlas.ranking) else None
-if ids is None:
-    from peculiar.explorer.opened import Opened
-    ids = Opened(atlas.folder, "main").object_ids[:40].tolist()
+ids = Opened(atlas.folder, "main").object_ids[:40].tolist()
 classes = [each.name for each in atlas.labels.classes()]
 for expert, shift in (("anna", 0), ("ben", 1)):
     said = [Said(f"{expert}-{n:08d}", each, classes[(n + (shift if n < 10 else 0)) % len(classes)], f"2026-01-01T00:00:{n:02d}+00:00") for n, each in enumerate(ids)]

@@ -15,13 +15,6 @@ if TYPE_CHECKING:
     from peculiar.scoring.agreement import Summary
 
 N_DISPUTED = 10
-WRITERS = {".csv": "write_csv", ".parquet": "write_parquet", ".vot": "write_votable", ".xml": "write_votable"}
-DESCRIBED = {
-    "object_id": "Identifier of the object, a 64-bit integer",
-    "label": "Class that the expert gave the object",
-    "expert": "Who said it",
-    "at": "When it was said, ISO 8601",
-}
 
 
 @app.command()
@@ -94,16 +87,9 @@ def _say_imported(atlas: "Atlas", table: Path, expert: str, add_classes: bool) -
 
 
 def _export(atlas: "Atlas", path: Path) -> None:
-    import pyarrow as pa
+    from peculiar.io.exports import write_labels
 
-    from peculiar.io import exports
-
-    if path.suffix.lower() not in WRITERS:
-        raise ValueError(f"{path} is of no kind that labels are written as; these are: {' '.join(WRITERS)}")
-    votes: pa.Table = atlas.labels.votes().select(list(DESCRIBED))
-    fields = [field.with_metadata({b"description": DESCRIBED[field.name].encode()}) for field in votes.schema]
-    votes = votes.cast(pa.schema(fields))
-    n_votes = getattr(exports, WRITERS[path.suffix.lower()])(path, votes.schema, votes.to_batches())
+    n_votes = write_labels(path, atlas.labels.votes())
     console().print(f"{n_votes} labels: {escaped(path)}")
 
 

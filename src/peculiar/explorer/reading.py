@@ -2,9 +2,10 @@
 
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, HTTPException, Query, Request, Response
@@ -18,6 +19,7 @@ from peculiar.explorer.search import find
 from peculiar.explorer.served import ERRORS, InServed, Looked, ObjectId, Pinned, Served, Text, Who, file_of
 from peculiar.explorer.sheets import MAX_OBJECTS, lossless, parsed_ids, sheet
 from peculiar.explorer.summary import summary
+from peculiar.io.exports import write_labels
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -152,17 +154,20 @@ def exported(
     _refuse_late(served, by, *(opened.ranking.parse(where).columns if where.strip() else ()))
     order = Order(by=by, descending=descending, where=where, sample=sample, seed=seed)
     is_told = (lambda name: not _is_told_late(name)) if served.options.is_blind else (lambda name: True)
+    return _handed_out(form, "selection", lambda path: export(opened, order, form, path, is_told))
+
+
+def _handed_out(form: Form, stem: str, write: Callable[[Path], object]) -> Response:
+    """A file that is made now, and is gone when it was sent."""
     handle, name = tempfile.mkstemp(prefix="peculiar-", suffix=f".{form}")
     os.close(handle)
     path = Path(name)
     try:
-        export(opened, order, form, path, is_told)
+        write(path)
     except BaseException:
         path.unlink()
         raise
-    return FileResponse(
-        path, media_type=MEDIA[form], filename=f"selection.{form}", background=BackgroundTask(path.unlink)
-    )
+    return FileResponse(path, media_type=MEDIA[form], filename=f"{stem}.{form}", background=BackgroundTask(path.unlink))
 
 
 @router.get("/object/{object_id}")
@@ -220,6 +225,15 @@ def my_labels(served: InServed, who: Who) -> dict[str, Any]:
 def labels_summary(served: InServed, who: Who) -> dict[str, Any]:
     """Votes by expert and class, agreement, what was found against what was looked at."""
     return summary(served.opened, served.labels, who, is_blind=served.options.is_blind)
+
+
+@router.get("/labels/export", response_class=FileResponse, responses=file_of(*MEDIA.values()))
+def exported_labels(served: InServed, who: Who, form: Literal["csv", "parquet", "vot"] = "csv") -> Response:
+    """The current votes, those that may be told, as a table of object_id, label, expert and time."""
+    votes = served.labels.visible_votes(who, is_blind=served.options.is_blind)
+    if not len(votes):
+        raise ValueError("nothing has been labelled; a file would be empty")
+    return _handed_out(form, "labels", lambda path: write_labels(path, votes))
 
 
 @router.get("/queue")
