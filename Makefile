@@ -58,5 +58,8 @@ web/node_modules: web/package.json web/package-lock.json
 web: web/node_modules  ## check, test and build the explorer's page; needs node, which using the package does not
 	cd web && npm run check && npm test && npm run build
 
+browser: $(READY) web/node_modules  ## the page in chromium: every journey of a user; needs node and chromium
+	cd web && PYTHON=$(abspath $(BIN)/python) npx vitest run --config vitest.browser.config.ts
+
 clean:  ## remove what make made
 	rm -rf $(VENV) demo

@@ -33,6 +33,8 @@ def explore(
     from peculiar.explorer import Options, serve
 
     is_mine = host in ("127.0.0.1", "::1", "localhost") and not tokens
+    if expert and not is_mine:
+        raise ValueError("--expert is who labels on this machine without a token; make tokens by: peculiar expert")
     options = Options(
         host=host,
         port=port,

@@ -71,7 +71,7 @@ def expert(
     token = open_atlas(atlas).labels.add_expert(name)
     console(is_error=False).print(escaped(token))
     console().print(
-        f"Give it to {escaped(name)} by a private way, to sign in with where the explorer asks for a token; "
+        f"Give it to {escaped(name)} by a private way, to enter where the page asks for a token; "
         "it cannot be shown again, but the same command makes another."
     )
 

@@ -22,6 +22,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from peculiar.explorer import reading, samp, writing
 from peculiar.explorer.guard import MAX_HEAD, SECURITY, Guard, Rules
 from peculiar.explorer.served import ERRORS, Options, Served
+from peculiar.ranking import Ranking
 
 STATIC = Path(__file__).parent / "static"
 MOST_CONNECTIONS = 240  # forty browsers of six each; as many files as a process may have open on macOS
@@ -165,7 +166,10 @@ def make_app(folder: Path, options: Options | None = None) -> FastAPI:
 
 
 def _hosts(options: Options) -> frozenset[str]:
-    names = {options.host, "localhost", "127.0.0.1", "[::1]"} if options.is_loopback else {options.host}
+    """Values of Host that are answered: this machine's own names, and those that were given."""
+    names = {options.host, "localhost", "127.0.0.1", "[::1]"}
+    if not options.is_loopback:
+        names |= {socket.gethostname(), socket.getfqdn()}
     given = {each if ":" in each else f"{each}:{options.port}" for each in options.allowed_hosts}
     at_port = {f"{each}:{options.port}" for each in names}
     return frozenset(each.lower() for each in at_port | given | set(options.allowed_hosts))
@@ -215,7 +219,7 @@ def prepared(folder: Path, options: Options) -> tuple[uvicorn.Server, socket.soc
     OSError
         The port is not to be had.
     """
-
+    Ranking(folder, options.ranking)  # which says what is missing, before a port is asked for
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -232,7 +236,8 @@ def prepared(folder: Path, options: Options) -> tuple[uvicorn.Server, socket.soc
     except BaseException:
         listening.close()
         raise
-    shown = f"[{options.host}]" if ":" in options.host else options.host
+    named = socket.gethostname() if options.host in ("0.0.0.0", "::") else options.host
+    shown = f"[{named}]" if ":" in named else named
     config = uvicorn.Config(
         app,
         http=_Impatient,
