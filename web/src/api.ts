@@ -181,7 +181,8 @@ export async function getIds(digest: string): Promise<{ at(row: number): string;
 
 /** Rows in an order, those that pass the filter alone. */
 export async function getRows(order: Order, digest: string, signal?: AbortSignal): Promise<Uint32Array> {
-  return (await arrow("rows", { ...order, digest }, signal)).getChildAt(0)!.toArray() as Uint32Array;
+  const rows = (await arrow("rows", { ...order, digest }, signal)).getChildAt(0)!;
+  return rows.length ? (rows.toArray() as Uint32Array) : new Uint32Array(0); // of none, toArray is no typed array
 }
 
 /** A picture by its address, decoded. */

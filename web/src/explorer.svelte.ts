@@ -24,6 +24,7 @@ const NOT_YET = new Uint32Array(0);
 export interface Queue {
   title: string;
   rows: Uint32Array;
+  by?: string; // the column that they are ordered by
 }
 
 export class Explorer {

@@ -1,5 +1,6 @@
 // The state of the page in its address: what is shown, and how it was selected. Versions apart from this one are not read.
 import type { Explorer, Step } from "./explorer.svelte";
+import { PALETTES } from "./map/palettes";
 
 const VERSION = 1;
 
@@ -7,9 +8,9 @@ interface Shared {
   v: number;
   digest: string;
   map: Explorer["map"];
-  coloring: Explorer["coloring"];
-  order: Explorer["order"];
-  look: Explorer["look"];
+  coloring: Partial<Explorer["coloring"]>;
+  order: Partial<Explorer["order"]>;
+  look: Partial<Explorer["look"]>;
   size: number;
   steps: Step[];
   focus: string; // object_id, empty for none
@@ -32,12 +33,63 @@ export function written(explorer: Explorer, view: string): string {
   return `#${encodeURIComponent(JSON.stringify(shared))}`;
 }
 
-/** What an address says; null where it says nothing that this page understands. */
+type Checks<T> = { [Name in keyof T]: (value: unknown) => boolean };
+
+const isText = (value: unknown): boolean => typeof value === "string";
+const isNumber = (value: unknown): boolean => typeof value === "number" && Number.isFinite(value);
+const isWhole = (value: unknown): boolean => Number.isInteger(value) && (value as number) >= 0;
+const isTruth = (value: unknown): boolean => typeof value === "boolean";
+const isOneOf = (...all: string[]) => (value: unknown): boolean => all.includes(value as string);
+const isListOf = (is: (value: unknown) => boolean) => (value: unknown): boolean => Array.isArray(value) && value.every(is);
+const isEnd = (value: unknown): boolean => value === null || isNumber(value);
+const isCorner = (value: unknown): boolean => isListOf(isNumber)(value) && (value as number[]).length === 2;
+const isId = (value: unknown): boolean => isText(value) && /^-?\d{1,19}$/.test(value as string);
+
+const MAP: Checks<Explorer["map"]> = { x: isText, y: isText };
+const COLORING: Checks<Explorer["coloring"]> = { by: isText, palette: isOneOf(...PALETTES), isReversed: isTruth, low: isEnd, high: isEnd, overlap: isOneOf("mean", "highest", "count") };
+const ORDER: Checks<Explorer["order"]> = { by: isText, descending: isTruth, where: isText, sample: isWhole, seed: isWhole };
+const LOOK: Checks<Explorer["look"]> = {
+  part: isOneOf("image", "reconstruction", "residual", "triple"),
+  stretch: (value) => isNumber(value) && (value as number) >= 0.1 && (value as number) <= 10,
+  invert: isTruth,
+  channels: isOneOf("rgb", "rg", "rb", "gb", "r", "g", "b"),
+};
+
+/** The fields of something that came in an address, those alone that are what they must be. */
+function fields<T>(found: unknown, checks: Checks<T>): Partial<T> {
+  if (typeof found !== "object" || found === null) return {};
+  const named = Object.entries(found).filter(([name, value]) => Object.hasOwn(checks, name) && checks[name as keyof T](value));
+  return Object.fromEntries(named) as Partial<T>;
+}
+
+function isStep(found: unknown): found is Step {
+  const how = isOneOf("set", "add", "subtract");
+  const kinds: Record<string, (value: unknown) => boolean>[] = [
+    { how, ids: isListOf(isId) },
+    { how, by: isText, texts: isListOf(isText) },
+    { how, x: isText, y: isText, polygon: isListOf(isCorner) },
+  ];
+  return kinds.some((checks) => Object.keys(fields(found, checks)).length === Object.keys(checks).length);
+}
+
+/** What an address says, without what makes no sense: whoever made it may mean ill. Null where it says nothing that this page understands. */
 export function read(hash: string): Shared | null {
   if (hash.length < 3) return null;
   try {
-    const shared = JSON.parse(decodeURIComponent(hash.slice(1))) as Shared;
-    return shared.v === VERSION ? shared : null;
+    const found = JSON.parse(decodeURIComponent(hash.slice(1))) as Record<string, unknown> | null;
+    if (found?.v !== VERSION) return null;
+    return {
+      v: VERSION,
+      digest: isText(found.digest) ? (found.digest as string) : "",
+      map: { x: "", y: "", ...fields(found.map, MAP) },
+      coloring: fields(found.coloring, COLORING),
+      order: fields(found.order, ORDER),
+      look: fields(found.look, LOOK),
+      size: isNumber(found.size) ? (found.size as number) : 0,
+      steps: Array.isArray(found.steps) ? found.steps.filter(isStep) : [],
+      focus: isId(found.focus) ? (found.focus as string) : "",
+      view: found.view === "labels" ? "labels" : "explore",
+    };
   } catch {
     return null;
   }
@@ -51,13 +103,14 @@ export async function apply(explorer: Explorer, shared: Shared): Promise<string[
     if (!isKnown && name) missing.push(name);
     return isKnown;
   };
-  if (known(shared.map?.x) && known(shared.map?.y)) explorer.map = { x: shared.map.x, y: shared.map.y };
-  if (shared.coloring && (shared.coloring.by === "" || known(shared.coloring.by))) explorer.coloring = { ...explorer.coloring, ...shared.coloring };
-  if (shared.order && (shared.order.by === "" || known(shared.order.by))) explorer.order = { ...explorer.order, ...shared.order };
+  if (known(shared.map.x) && known(shared.map.y)) explorer.map = { x: shared.map.x, y: shared.map.y };
+  if (!shared.coloring.by || known(shared.coloring.by)) explorer.coloring = { ...explorer.coloring, ...shared.coloring };
+  if (!shared.order.by || known(shared.order.by)) explorer.order = { ...explorer.order, ...shared.order };
   explorer.look = { ...explorer.look, ...shared.look };
   if (shared.size >= 8 && shared.size <= 2000) explorer.size = shared.size;
-  for (const step of shared.steps ?? []) {
-    if ("ids" in step || ("by" in step ? known(step.by) : known(step.x) && known(step.y))) await explorer.select(step);
+  const isCategory = (name: string) => known(name) && explorer.infos.get(name)!.kind !== "number";
+  for (const step of shared.steps) {
+    if ("ids" in step || ("by" in step ? isCategory(step.by) : known(step.x) && known(step.y))) await explorer.select(step);
   }
   if (shared.focus) {
     const [row] = await explorer.rowsOf([shared.focus]);

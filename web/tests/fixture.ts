@@ -46,14 +46,14 @@ export const test = base.extend<{ visit: Visit }>({
     async function open({ url = inject("url"), hash = "", query = "", theme, size = LARGE, bypassCSP = false, until = "points" }: Open = {}): Promise<Page> {
       const context = await (await launched()).newContext({ viewport: size, bypassCSP, reducedMotion: "reduce", locale: "en-US", acceptDownloads: true });
       contexts.push(context);
-      await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: new URL(url).origin });
+      if (url.startsWith("http")) await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: new URL(url).origin });
       await context.addInitScript((chosen) => {
         if (chosen && location.protocol === "http:") localStorage.setItem("peculiar:theme", chosen);
         addEventListener("securitypolicyviolation", (event) => console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`));
       }, theme ?? null);
       context.on("request", (request) => {
         const { protocol, hostname } = new URL(request.url());
-        if (!["data:", "blob:"].includes(protocol) && hostname !== "127.0.0.1") troubles.push(`asked elsewhere: ${request.url()}`);
+        if (!["data:", "blob:", "file:"].includes(protocol) && hostname !== "127.0.0.1") troubles.push(`asked elsewhere: ${request.url()}`);
       });
       context.on("console", (message) => {
         if (message.type() === "error") troubles.push(`console: ${message.text()} ${message.location().url}`);
