@@ -54,6 +54,7 @@ def _run(atlas: "Atlas", **given: Any) -> None:
     print_top(atlas, n, atlas.ranking().first_shown)
     release = atlas.folder / "release" / "main"
     console().print(f"report: {release / 'report.html'}\ncatalog: {release / 'catalog.parquet'}")
+    console().print(f"to look, select and label: peculiar explore {atlas.folder}")
     _leave_if_quarantined(atlas, run.outputs["n_quarantined"])
 
 
