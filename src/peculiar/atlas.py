@@ -269,6 +269,18 @@ class Atlas:
         config = self._config(home_of(self.folder, "labels", name), GatherLabelsConfig(), options, replace)
         return gather_labels(self.folder, config, name=name, replace=replace)
 
+    def group(self, radius_arcsec: float | None = None, *, name: str = "main", replace: bool = False, **options: Any) -> Run:
+        """Group pieces of one galaxy by friends of friends on the sky, within 8 arcsec if not told. See `GroupConfig`.
+
+        The columns `group_id`, `group_size`, `group_rank` and `is_representative` stand in the ranking then.
+        """
+        from peculiar.stages.group import GroupConfig, group
+
+        if radius_arcsec is not None:
+            options["radius_arcsec"] = radius_arcsec
+        config = self._config(home_of(self.folder, "groups", name), GroupConfig(), options, replace)
+        return group(self.folder, config, name=name, replace=replace)
+
     def import_labels(self, table: str | Path, *, expert: str = "", add_classes: bool = False) -> "Imported":
         """Add the labels of a table to those said; the same file again adds nothing. See `import_labels`."""
         from peculiar.stages.import_labels import import_labels

@@ -32,7 +32,8 @@ NOT_NUMBERS = ("image", "flux", "latent", "source")
 PLACES, GROUPS = ("map_x", "map_y"), ("cluster",)  # columns of maps and of clusters that carry their name
 INTEREST = ("interest", "interest_std")
 LABEL = ("label", "label_probability", "label_n_votes", "label_agreement")
-OWN_NAMES = {"learn": INTEREST, "label": LABEL}  # columns that carry the folder's name where it is another than main
+GROUP = ("group_id", "group_size", "group_rank", "is_representative")
+OWN_NAMES = {"learn": INTEREST, "label": LABEL, "group": GROUP}  # columns that carry the folder's name where it is another than main
 HINT = "hint_artefact"  # the same in all clusters of a ranking
 MAKE_AT_ONCE = 256  # reconstructions made before they are handed on
 SCAN_ROWS = 65_536
@@ -88,7 +89,7 @@ class Ranking:
     @cached_property
     def _joined(self) -> list[_Joined]:
         """All tables that columns are read from: scores before measures, what later stages made, the catalog."""
-        parents = ("rankings", "interest", "labels", "maps", "clusters")
+        parents = ("rankings", "interest", "labels", "groups", "maps", "clusters")
         others = [self._other(home) for parent in parents for home in self._finished(parent)]
         mine = [_whole(self.relative), _whole(self.facts), *(each for each in others if each), _whole(self.survey)]
         taken: set[str] = set()
@@ -104,7 +105,9 @@ class Ranking:
     def _other(self, home: Path) -> _Joined | None:
         """What a later stage made, if it belongs to this ranking; objects may be missing there."""
         run = read_run(home)
-        if run is None or run.stage not in ("relate", "join", "learn", "label", "map", "cluster"):
+        if run is None or run.stage not in ("relate", "join", "learn", "label", "group", "map", "cluster"):
+            return None
+        if run.stage == "group" and run.config["of"] != f"rankings/{self.home.name}":
             return None
         if run.config.get("ranking", self.home.name) != self.home.name:
             return None
@@ -259,7 +262,29 @@ class Ranking:
         """A column as a filter reads it: ids whole, numbers as float64, texts."""
         if name == "object_id":
             return self.object_ids
+        if name.partition("-")[0] == "group_id":
+            return self.group_ids(name)
         return self.column(name) if name in self.numbers else self.texts(name)
+
+    def group_ids(self, name: str = "group_id") -> np.ndarray:
+        """The groups of all ranked objects, int64 to the last digit, 0 in none, in the order of `object_ids`.
+
+        Raises
+        ------
+        KeyError
+            Nothing was grouped under this name.
+        """
+        joined = next((each for each in self._joined if name in each.names), None)
+        if joined is None:
+            raise KeyError(f'no {name} of this ranking; run "peculiar group {self.folder}" first')
+        theirs = joined.names[name]
+        ids = [np.empty(0, np.int64)]
+        for batch in joined.table.scan([theirs], batch_size=SCAN_ROWS):
+            ids.append(batch[theirs].fill_null(0).to_numpy())
+        if not len(joined.table):
+            return np.zeros(len(self), np.int64)
+        place, is_there = placed(joined.table.object_ids(), self.object_ids)
+        return np.where(is_there, np.concatenate(ids)[place], 0)
 
     def typical(self) -> np.ndarray:
         """Ids of the typical objects: the half of the reference with the lowest score_anom, and what is like it."""

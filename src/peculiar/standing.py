@@ -18,6 +18,8 @@ CHARACTERIZE = {
     "forests": "forest",
     "neighbors": "neighbors",
     "labels": "label",
+    "catalogs": "import-release",
+    "groups": "group",
     "interest": "learn",
     "indices": "index",
     "maps": "map",
@@ -48,6 +50,7 @@ FOLLOWED: dict[str, Callable[[dict[str, Any]], str]] = {
         config["of"], f"features/{config['of']}"
     ),
     "cluster": lambda config: config["of"],
+    "group": lambda config: config["of"],
 }
 
 
@@ -101,6 +104,8 @@ def _to_come(folder: Path, home: Path, run: Run) -> tuple[int, int]:
 
 def _n_expected(folder: Path, run: Run | None) -> int:
     """Objects of the survey, but those that the stage, or one that it follows, had to leave out."""
+    if run is not None and run.stage == "import-release":
+        return int(run.outputs["n_objects"])
     if run is None or run.stage not in FOLLOWED:
         return len(Table(folder / "survey" / "table.lance"))
     n_left_out = sum(run.outputs.get(name, 0) for name in ("n_missing", "n_without_vector"))

@@ -4,7 +4,7 @@ Every score: larger is more anomalous. A column that is not declared here is the
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -97,6 +97,13 @@ def _declare() -> Iterator[Column]:
     yield Column("label_probability", "double", "", "stat.probability", f"{said}: probability of that class")
     yield Column("label_n_votes", "int64", "", "meta.number", f"{said}: experts who voted on the object")
     yield Column("label_agreement", "double", "", "stat.value", f"{said}: part of the votes that are for that class")
+    pieces = "Pieces of one galaxy, by friends of friends on the sky"
+    yield Column("group_id", "int64", "", "meta.id.parent", f"{pieces}: smallest object_id of the group")
+    yield Column("group_size", "int64", "", "meta.number", f"{pieces}: objects in the group")
+    yield Column("group_rank", "int64", "", "stat.rank", f"{pieces}: place in the group, 1 the most anomalous")
+    yield Column(
+        "is_representative", "bool", "", "meta.code", f"{pieces}: first of its group, or without a position to group by"
+    )
     joint = "Joint score: sum of -ln(part of the reference above) over conditional score_anom and score_gen, neighbor "
     joint += f"distance of the frame, and the conditional one of its center (Fisher 1932); {_LARGER}"
     yield Column("score_joint", "double", "", "stat.value", joint)
@@ -151,6 +158,8 @@ RELEASED_NAMES: dict[str, str] = {  # released name: ours; Storey-Fisher 2021, d
     "generator_score_normalized": "score_gen_sigma",
     "combined_score_normalized": "score_anom_sigma",
 }
+_CARRIES_NAME = ("label", "interest", "group_", "is_representative")  # beginnings of columns that may end in -NAME
+_RELEASE_INDEX = Column(INDEX_COLUMN, "int64", "", "meta.record", "Row in the released catalog's own parent, its idx")
 _INDEX = Column("idx", "int64", "", "meta.record", "Row in this product; match objects by HSC_object_id, never by idx")
 
 
@@ -225,6 +234,12 @@ def to_released(table: pa.Table, *, first_index: int = 0) -> pa.Table:
 def _other(field: pa.Field) -> Column | None:
     """The declaration of a column that carries a name, `score_forest_residual_sigma` say; None for what is none."""
     name = field.name
+    if name == INDEX_COLUMN:
+        return _RELEASE_INDEX
+    if name.startswith(_CARRIES_NAME):
+        own, _, of = name.partition("-")
+        if own in COLUMNS and of:
+            return replace(COLUMNS[own], name=name, description=f"{COLUMNS[own].description} ({of})")
     for kind, description in _OTHER_SCORES.items():
         if name.startswith(kind):
             form = next(

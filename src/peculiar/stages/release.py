@@ -1,5 +1,6 @@
 """Write what leaves the atlas: the catalog, the selection, the paper's figures, and a report."""
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from peculiar.io.exports import ReleaseBatch
 
+log = logging.getLogger(__name__)
 ROWS_AT_ONCE = 8_192
 IMAGES_AT_ONCE = 256
 N_SAMPLES = 36
@@ -34,6 +36,7 @@ class ReleaseConfig:
     threshold: Annotated[float, "objects above this are selected"] = 3.0
     n_top: Annotated[int, "and so many first of the order that is shown first"] = 100
     is_full_catalog: Annotated[bool, "write all objects in every format, not the selection alone"] = True
+    is_one_a_group: Annotated[bool, "of each group list the first alone; peculiar group makes them"] = False
     is_hdf5: Annotated[bool, "write images, reconstructions and residuals of the selection as HDF5"] = True
 
     def __post_init__(self) -> None:
@@ -59,6 +62,10 @@ def release(
     run = begin(home, "release", config, inputs={"tables": ranking.versions}, reads=reads, replace=replace)
     is_selected[order[: config.n_top]] = True
     selected = order[is_selected[order]]
+    n_selected = len(selected)
+    if config.is_one_a_group:
+        selected = _one_a_group(ranking, selected)
+        log.info("one a group: %d of %d selected are left out", n_selected - len(selected), n_selected)
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(1, len(order) + 1)
     _write_tables(ranking, home, "selection", selected, rank, track)
@@ -67,9 +74,18 @@ def release(
     if config.is_hdf5:
         _write_images(ranking, home, selected, config, track)
     pictures = _write_figures(ranking, home, config, track)
-    _write_report(ranking, home, config, pictures, len(selected))
+    _write_report(ranking, home, config, pictures, len(selected), n_selected - len(selected))
     report = (home / "report.html").relative_to(folder).as_posix()
-    return finish(home, run, n_selected=len(selected), n_objects=len(order), report=report)
+    counts = {"n_selected": len(selected), "n_left_out": n_selected - len(selected)}
+    return finish(home, run, **counts, n_objects=len(order), report=report)
+
+
+def _one_a_group(ranking: Ranking, selected: np.ndarray) -> np.ndarray:
+    """The first of each group among the selected, so that no galaxy is lost; what is in no group stays."""
+    group_id = ranking.group_ids()[selected]
+    is_first = np.zeros(len(selected), bool)
+    is_first[np.unique(group_id, return_index=True)[1]] = True
+    return selected[is_first | (group_id == 0)]
 
 
 def _batches(ranking: Ranking, places: np.ndarray, rank: np.ndarray, schema: "pa.Schema") -> "Iterator[pa.RecordBatch]":
@@ -237,13 +253,14 @@ def _correlations(ranking: Ranking) -> list[list[str | float]]:
 
 
 def _write_report(
-    ranking: Ranking, home: Path, config: ReleaseConfig, captions: dict[str, str], n_selected: int
+    ranking: Ranking, home: Path, config: ReleaseConfig, captions: dict[str, str], n_selected: int, n_left_out: int
 ) -> None:
     from peculiar.io.pages import Facts, Picture, Section, Table, write_page
 
     facts = {
         "objects": len(ranking),
         f"selected by {config.select_by} > {config.threshold:g} or first {config.n_top}": n_selected,
+        **({"left out, as others of their groups are listed": n_left_out} if config.is_one_a_group else {}),
         "above 3 sigma in score_disc": int((ranking.column("score_disc_sigma") > 3).sum()),
         **{name.replace("_", " "): value for name, value in ranking.weights.items()},
     }
