@@ -269,7 +269,9 @@ class Atlas:
         config = self._config(home_of(self.folder, "labels", name), GatherLabelsConfig(), options, replace)
         return gather_labels(self.folder, config, name=name, replace=replace)
 
-    def group(self, radius_arcsec: float | None = None, *, name: str = "main", replace: bool = False, **options: Any) -> Run:
+    def group(
+        self, radius_arcsec: float | None = None, *, name: str = "main", replace: bool = False, **options: Any
+    ) -> Run:
         """Group pieces of one galaxy by friends of friends on the sky, within 8 arcsec if not told. See `GroupConfig`.
 
         The columns `group_id`, `group_size`, `group_rank` and `is_representative` stand in the ranking then.
@@ -280,6 +282,29 @@ class Atlas:
             options["radius_arcsec"] = radius_arcsec
         config = self._config(home_of(self.folder, "groups", name), GroupConfig(), options, replace)
         return group(self.folder, config, name=name, replace=replace)
+
+    def import_release(
+        self, catalog: str | Path, images: str | Path | None = None, *, name: str = "released", replace: bool = False
+    ) -> Run:
+        """Bring a released catalog into `catalogs/<name>`, and its images, where there are any, into the survey.
+
+        The survey then has the catalog's columns, those that have a name of the house's with the suffix ``_catalog``.
+        `Run.outputs` of the survey counts what came; see `ImportReleaseConfig` for what can be read.
+        """
+        from peculiar.stages.import_release import ImportReleaseConfig, import_release
+
+        given = {"images": Path(images).resolve()} if images is not None else {}
+        config = ImportReleaseConfig(catalog=Path(catalog).resolve(), **given)
+        run = import_release(self.folder, config, name=name, replace=replace)
+        if run.outputs["images"]:
+            known = home_of(self.folder, "catalogs", name) / "catalog.parquet"
+            self.ingest(run.outputs["images"], catalog=known)
+        return run
+
+    def catalog(self, name: str = "released") -> "astropy.table.Table":
+        """A released catalog that was imported, as an astropy table."""
+        table = Table(home_of(self.folder, "catalogs", name) / "table.lance").open().to_table()
+        return _astropy(table)
 
     def import_labels(self, table: str | Path, *, expert: str = "", add_classes: bool = False) -> "Imported":
         """Add the labels of a table to those said; the same file again adds nothing. See `import_labels`."""
@@ -481,6 +506,13 @@ class Atlas:
         from peculiar.stages.card import make_card
 
         return make_card(self.folder, self.survey.find(name), **options)
+
+    def compare(self, *, name: str = "main", **options: Any) -> Run:
+        """Compare samples with all others in their properties, and say what scores rank. See `CompareConfig`."""
+        from peculiar.stages.compare import CompareConfig, compare_samples
+
+        config = self._config(home_of(self.folder, "comparisons", name), CompareConfig(), options, replace=True)
+        return compare_samples(self.folder, config, name=name, replace=True, track=self.track)
 
     def portray(self, *, name: str = "main", **options: Any) -> Run:
         """Draw maps, galleries, histograms and what autoencoders keep; one page in `portraits/<name>`."""

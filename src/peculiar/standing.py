@@ -26,6 +26,7 @@ CHARACTERIZE = {
     "clusters": "cluster",
     "portraits": "portray",
     "bench": "bench",
+    "comparisons": "compare",
     "experts": "simulate-expert",
     "injections": "inject",
 }

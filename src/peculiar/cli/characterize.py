@@ -20,6 +20,7 @@ from peculiar.cli.commands import (
 )
 from peculiar.cli.console import console, print_table
 from peculiar.stages.cluster import ClusterConfig
+from peculiar.stages.compare import CompareConfig
 from peculiar.stages.features import FeaturesConfig
 from peculiar.stages.forest import ForestConfig
 from peculiar.stages.index import IndexConfig
@@ -291,4 +292,22 @@ add_command(
     PortrayConfig,
     """Draw what characterizing found: maps, galleries, histograms, what the autoencoders keep; one page of all.""",
     lambda atlas, **given: console().print(f"page: {atlas.folder / atlas.portray(**given).outputs['page']}"),
+)
+
+
+def _compare(atlas: "Atlas", **given: Any) -> None:
+    run = atlas.compare(**given)
+    say_done(run, **run.outputs["samples"])
+    console().print(f"page: {atlas.folder / 'comparisons' / given.get('name', 'main') / 'compare.html'}")
+
+
+add_command(
+    "compare",
+    CompareConfig,
+    """Compare samples with all other objects: magnitudes, sizes, any columns; and say what scores rank.
+
+    A score that size and magnitude explain finds big bright galaxies. Samples are filters, such as
+    --samples "odd: score_disc_sigma > 3; bright: magnitude < 19".""",
+    _compare,
+    named("main"),
 )
