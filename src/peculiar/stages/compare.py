@@ -27,7 +27,8 @@ class CompareConfig:
     """What `compare` can be told."""
 
     properties: Annotated[
-        tuple[str, ...], "columns to compare; empty: the six of the paper's Fig. 5, or what was measured on the images"
+        tuple[str, ...],
+        "columns to compare; empty: those of the paper's Fig. 5 that there are, and what was measured on images",
     ] = ()
     samples: Annotated[
         str, "samples as filters, NAME: FILTER; NAME: FILTER ...; empty: above 3 sigma in each of the three scores"
@@ -80,8 +81,7 @@ def compare_samples(
 
 
 def _usual(ranking: Ranking) -> tuple[str, ...]:
-    there = tuple(each for each in PAPER if each in ranking.numbers)
-    return there or tuple(each for each in MEASURES if each in ranking.numbers)
+    return tuple(each for each in (*PAPER, *MEASURES) if each in ranking.numbers)
 
 
 def _usual_scores(ranking: Ranking) -> tuple[str, ...]:
