@@ -33,7 +33,8 @@ PLACES, GROUPS = ("map_x", "map_y"), ("cluster",)  # columns of maps and of clus
 INTEREST = ("interest", "interest_std")
 LABEL = ("label", "label_probability", "label_n_votes", "label_agreement")
 GROUP = ("group_id", "group_size", "group_rank", "is_representative")
-OWN_NAMES = {"learn": INTEREST, "label": LABEL, "group": GROUP}  # columns that carry the folder's name where it is another than main
+# Columns that carry the folder's name where it is another than main.
+OWN_NAMES = {"learn": INTEREST, "label": LABEL, "group": GROUP}
 HINT = "hint_artefact"  # the same in all clusters of a ranking
 MAKE_AT_ONCE = 256  # reconstructions made before they are handed on
 SCAN_ROWS = 65_536
@@ -278,13 +279,10 @@ class Ranking:
         if joined is None:
             raise KeyError(f'no {name} of this ranking; run "peculiar group {self.folder}" first')
         theirs = joined.names[name]
-        ids = [np.empty(0, np.int64)]
-        for batch in joined.table.scan([theirs], batch_size=SCAN_ROWS):
-            ids.append(batch[theirs].fill_null(0).to_numpy())
-        if not len(joined.table):
-            return np.zeros(len(self), np.int64)
+        scanned = joined.table.scan([theirs], batch_size=SCAN_ROWS)
+        ids = np.concatenate([batch[theirs].fill_null(0).to_numpy() for batch in scanned])
         place, is_there = placed(joined.table.object_ids(), self.object_ids)
-        return np.where(is_there, np.concatenate(ids)[place], 0)
+        return np.where(is_there, ids[place], 0)
 
     def typical(self) -> np.ndarray:
         """Ids of the typical objects: the half of the reference with the lowest score_anom, and what is like it."""

@@ -71,6 +71,7 @@ class Opened:
         self.digest = self._digest()  # of what is opened, not of what comes later
         self.number: Callable[[str], np.ndarray] = lru_cache(KEPT_COLUMNS)(self.ranking.column)
         self.texts: Callable[[str], pa.Array] = lru_cache(KEPT_COLUMNS)(self.ranking.texts)
+        self._column = lru_cache(KEPT_COLUMNS)(self.ranking.values)  # as filters read it: ids whole
         self._sorted = lru_cache(KEPT_ORDERS)(self._sort)
 
     def __len__(self) -> int:
@@ -176,17 +177,12 @@ class Opened:
             raise ValueError(f"sample must be 0, for all, or more, got {order.sample}")
         rows = self._sorted(order.by or self.ranking.first_shown, order.descending)
         if order.where.strip():
-            passed = self.ranking.parse(order.where)(self._values, len(self))
+            passed = self.ranking.parse(order.where)(self._column, len(self))
             rows = rows[passed[rows]]
         if 0 < order.sample < len(rows):
             drawn = np.argsort(hashed(self.object_ids[rows], order.seed), kind="stable")[: order.sample]
             rows = rows[np.sort(drawn)]
         return rows
-
-    def _values(self, name: str) -> "np.ndarray | pa.Array":
-        if name == "object_id":
-            return self.object_ids
-        return self.number(name) if self.info_of[name].kind == "number" else self.texts(name)
 
     def _sort(self, by: str, descending: bool) -> np.ndarray:
         return self.ranking.order(by, descending=descending).astype(np.uint32)

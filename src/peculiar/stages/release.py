@@ -59,12 +59,13 @@ def release(
     order = ranking.order()
     is_selected = ranking.column(config.select_by) > config.threshold
     reads = {f"rankings/{config.ranking}": ranking.run.identity}
-    run = begin(home, "release", config, inputs={"tables": ranking.versions}, reads=reads, replace=replace)
     is_selected[order[: config.n_top]] = True
     selected = order[is_selected[order]]
     n_selected = len(selected)
     if config.is_one_a_group:
         selected = _one_a_group(ranking, selected)
+    run = begin(home, "release", config, inputs={"tables": ranking.versions}, reads=reads, replace=replace)
+    if config.is_one_a_group:
         log.info("one a group: %d of %d selected are left out", n_selected - len(selected), n_selected)
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(1, len(order) + 1)
@@ -141,11 +142,12 @@ def _write_images(ranking: Ranking, home: Path, places: np.ndarray, config: Rele
                 yield ReleaseBatch(ids, scores, ranking.survey.images(ids), ranking.reconstructions(ids))
                 advance(len(ids))
 
+        selection = f"{config.select_by} > {config.threshold:g} or first {config.n_top}"
         write_hdf5(
             home / "selection.hdf5",
             batches(),
             image_shape=ranking.survey.form.shape,
-            attributes={"selection": f"{config.select_by} > {config.threshold:g} or first {config.n_top}"},
+            attributes={"selection": selection + ", one a group" * config.is_one_a_group},
             **ranking.weights,
         )
 
