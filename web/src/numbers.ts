@@ -1,5 +1,10 @@
 // Numbers as people read them.
 
+/** Degrees to 0.4 milliarcsec, right ascension and declination to be copied; other columns as they are shown. */
+export function shownIn(name: string, value: string | number | boolean | null | undefined): string {
+  return (name === "ra" || name === "dec") && typeof value === "number" ? value.toFixed(7) : shown(value);
+}
+
 /** Four digits that count; all of a whole number; a dash for what is missing. */
 export function shown(value: string | number | boolean | null | undefined): string {
   if (value === null || value === undefined) return "–";

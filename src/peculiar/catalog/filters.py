@@ -348,7 +348,8 @@ class _Parser:
 
     def named(self, name: str, began: int) -> _Node:
         if name not in self.kinds:
-            self.refuse(f"there is no column {name!r}{_nearest(name, list(self.kinds))}", began)
+            meant = _nearest(name, list(self.kinds)) or f'; a text stands in quotes, "{name}"'
+            self.refuse(f"there is no column {name!r}{meant}", began)
         self.read[name] = None
         return _Node(self.kinds[name], lambda column, n: column(name))
 

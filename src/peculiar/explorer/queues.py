@@ -24,7 +24,8 @@ def queue(
     kind
         "top": the largest of the column `by`. "unlabelled": the same, of those that nobody has labelled. "control": at
         random, always the same ones, so that experts meet and rates are known. "disagreement": those that others
-        disagree most on. "interest": what the model of interest asks for, then the largest interest.
+        disagree most on. "interest": what the model of interest asks for, then the largest interest, of those that
+        nobody has labelled.
     where
         A filter that they pass.
 
@@ -42,7 +43,8 @@ def queue(
     elif kind == "interest":
         asked = _asked(opened)
         ids = np.concatenate([asked[np.isin(asked, ids)], ids[~np.isin(ids, asked)]])
-    seen = labels.votes()["object_id"].to_numpy() if kind == "unlabelled" else labels.seen_by(expert)
+    is_by_anybody = kind in ("unlabelled", "interest")  # the model has learnt from all
+    seen = labels.votes()["object_id"].to_numpy() if is_by_anybody else labels.seen_by(expert)
     return ids[~np.isin(ids, seen)][:n]
 
 

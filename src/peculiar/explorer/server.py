@@ -207,6 +207,7 @@ class _Impatient(H11Protocol):
 def serve(folder: Path, options: Options, when_ready: Callable[[str], None] = lambda url: None) -> None:
     """Serve until interrupted; `when_ready` is given the address."""
     server, listening, url = prepared(folder, options)
+    logging.getLogger("peculiar.io").setLevel(logging.WARNING)  # files that are made to be sent are not told of
     when_ready(url)
     server.run(sockets=[listening])
 

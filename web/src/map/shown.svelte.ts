@@ -29,12 +29,8 @@ export class Shown {
   // ---- where
   isMap = $derived.by(() => this.explorer.atlas.maps.some((map) => map.x === this.place?.x.info.name && map.y === this.place?.y.info.name));
   whole = $derived.by(() => this.place && extentOf(this.place.x.values, this.place.y.values));
-  /** What the first view shows: all of a map, and of two columns all but far outliers. */
-  extent = $derived.by(() => {
-    if (!this.place || !this.whole || this.isMap) return this.whole;
-    const [x, y] = [domainOf(sampled(this.place.x.values)), domainOf(sampled(this.place.y.values))];
-    return { left: x.low, right: x.high, bottom: y.low, top: y.high };
-  });
+  /** What the first view shows: all that there is. Far outliers are what is looked for here. */
+  extent = $derived.by(() => this.whole);
   axes = $derived.by(() => (this.place && !this.isMap ? { x: named(this.place.x), y: named(this.place.y) } : null));
   mapName = $derived.by(() => {
     const { x, y } = this.explorer.map;
