@@ -309,3 +309,8 @@ def test_altered_files_are_read_or_refused_and_nothing_else(data):
 def test_programs_of_any_opcodes_are_refused_or_plain(opcodes, rest):
     stream = io.BytesIO(PROTOCOL + b"".join(opcodes) + rest + b".")
     assert refusal_of(stream.getvalue()).startswith("it.p is")
+
+
+def test_an_escape_that_python_does_not_know_is_a_broken_file():
+    with pytest.raises(ValueError, match=r"no sound pickle.*invalid escape sequence"):
+        unpickle(b"\x80\x02c\\dobuiltins\nlist\n.", "x.p")

@@ -8,6 +8,7 @@ nor NumPy's own constructors are called. What comes out are arrays of numbers, t
 import io
 import pickle
 import pickletools
+import warnings
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -96,8 +97,12 @@ def unpickle(data: bytes, name: str) -> Any:
     if len(data) > MAX_BYTES:
         raise ValueError(f"{name} is a pickle of {len(data)} bytes, and at most {MAX_BYTES} are read; write it as CSV")
     try:
-        _check_opcodes(data)
-        return plain(_Unpickler(io.BytesIO(data), encoding=ENCODING).load())
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", DeprecationWarning)  # an escape that Python does not know: broken
+            _check_opcodes(data)
+            return plain(_Unpickler(io.BytesIO(data), encoding=ENCODING).load())
+    except DeprecationWarning as error:
+        raise ValueError(f"{name} is no sound pickle of a table: {error}; fetch it again") from error
     except Refused as refused:
         raise ValueError(f"{name} is not read: {refused}; ask its makers for a CSV or HDF5 file") from None
     except FAULTS as error:
