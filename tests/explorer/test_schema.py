@@ -85,6 +85,7 @@ def test_every_route_was_asked_and_gave_an_answer_that_is_none_of_refusal(scenar
     routes = {label for label, _ in answers}
     assert len(routes) >= 18
     refusing = {label for label in routes if not answers[label, 200]}
-    needs_labels, needs_hub = {"POST /api/learn", "GET /api/labels/export"}, {"GET /api/samp", "POST /api/samp"}
+    needs_labels = {"POST /api/learn", "POST /api/labels/gather", "GET /api/labels/export"}
+    needs_hub = {"GET /api/samp", "POST /api/samp"}
     assert refusing <= {"POST /api/session"} | needs_labels | needs_hub
     assert answers.total() > 1_000

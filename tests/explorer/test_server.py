@@ -242,6 +242,14 @@ def test_a_server_that_is_read_only_has_no_routes_that_write(explored):
     assert not (explored / "labels.sqlite").exists()
 
 
+def test_votes_become_columns_at_once(client):
+    assert client.post("/api/labels/gather", headers=WRITE).status_code == 400
+    say(client, said(-5, "merger"))
+    assert client.post("/api/labels/gather", headers=WRITE).json() == {"n_objects": 1}
+    assert "label" in [each["name"] for each in client.get("/api/atlas").json()["columns"]]
+    assert client.get("/api/filter", params={"where": 'label == "merger"'}).json() == {"n": 1}
+
+
 @pytest.mark.parametrize("form", ["csv", "parquet", "vot"])
 def test_labels_are_handed_out_as_they_are_taken_in(client, form, tmp_path):
     assert client.get("/api/labels/export", params={"form": form}).status_code == 400

@@ -7,6 +7,7 @@ import numpy as np
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from peculiar.atlas import Atlas
 from peculiar.explorer.served import ERRORS, ID, InServed, Who
 from peculiar.labels import LabelClass, Said
 
@@ -77,6 +78,16 @@ def define(served: InServed, who: Who, given: ClassesIn) -> dict[str, Any]:
     """Put other classes in the place of those that there are; labels of a class that is left out are kept."""
     served.labels.set_classes([LabelClass(**each.model_dump()) for each in given.classes], who)
     return {"classes": [asdict(each) for each in served.labels.classes()]}
+
+
+@router.post("/labels/gather")
+def gather(served: InServed, who: Who) -> dict[str, Any]:
+    """Bring all votes together as columns, label and others, for all who look."""
+    if not served.labels.last_event():
+        raise ValueError("columns are made of labels, and there are none; label some objects first")
+    run = Atlas(served.folder).gather_labels()
+    served.reopen()
+    return {"n_objects": run.outputs["n_objects"]}
 
 
 @router.post("/learn")
