@@ -140,7 +140,12 @@ class Ranking:
 
     def version_of(self, column: str) -> int:
         """Lance's version of the table that a column is read from; 0 where there is no such column."""
-        return next((each.table.version for each in self._joined if column in each.names), 0)
+        held = self._held(column)
+        return 0 if held is None else held.table.version
+
+    def _held(self, column: str) -> _Joined | None:
+        """The table that a column is read from, None where there is none."""
+        return next((each for each in self._joined if column in each.names), None)
 
     def made_of(self, *parents: str) -> dict[str, str]:
         """Identities, by place, of the folders below these (rankings, interest ...) that columns are read from."""
@@ -175,7 +180,7 @@ class Ranking:
 
     def column(self, name: str) -> np.ndarray:
         """One numeric column over all ranked objects, float64, in the order of `object_ids`."""
-        joined = next((each for each in self._joined if name in each.names), None)
+        joined = self._held(name)
         if joined is None or name in NOT_NUMBERS:
             raise KeyError(f"no number {name!r} to order by; there are {', '.join(self.numbers)}")
         table = joined.table
@@ -194,7 +199,7 @@ class Ranking:
         """One column of texts over all ranked objects, null where there is none, in the order of `object_ids`."""
         import pyarrow as pa
 
-        joined = next((each for each in self._joined if name in each.names), None)
+        joined = self._held(name)
         if joined is None or name in self.numbers:
             raise KeyError(f"no text {name!r}; there are {', '.join(self.text_columns)}")
         theirs = joined.names[name]
@@ -261,10 +266,8 @@ class Ranking:
 
     def values(self, name: str) -> "np.ndarray | pa.Array":
         """A column as a filter reads it: ids whole, numbers as float64, texts."""
-        if name == "object_id":
-            return self.object_ids
-        if name.partition("-")[0] == "group_id":
-            return self.group_ids(name)
+        if is_id(name):
+            return self.object_ids if name == "object_id" else self.group_ids(name)
         return self.column(name) if name in self.numbers else self.texts(name)
 
     def group_ids(self, name: str = "group_id") -> np.ndarray:
@@ -275,7 +278,7 @@ class Ranking:
         KeyError
             Nothing was grouped under this name.
         """
-        joined = next((each for each in self._joined if name in each.names), None)
+        joined = self._held(name)
         if joined is None:
             raise KeyError(f'no {name} of this ranking; run "peculiar group {self.folder}" first')
         theirs = joined.names[name]
@@ -319,9 +322,7 @@ class Ranking:
             column = self.kept.take(object_ids[is_kept], ["reconstruction"])["reconstruction"]
             result[is_kept] = pixels(column, np.uint8, self.survey.form.shape)
         if not is_kept.all():
-            missing = object_ids[~is_kept]
-            parts = [missing[start : start + MAKE_AT_ONCE] for start in range(0, len(missing), MAKE_AT_ONCE)]
-            result[~is_kept] = np.concatenate([self._make(part) for part in parts])
+            result[~is_kept] = np.concatenate([images for _, images in _in_parts(self._make, object_ids[~is_kept])])
         return result
 
     @cached_property
@@ -335,6 +336,11 @@ class Ranking:
         return np.abs(images - self.reconstructions(object_ids)).astype(np.uint8)
 
 
+def is_id(column: str) -> bool:
+    """Whether a column holds ids, which a float64 would round: of objects, or of groups whatever the set's name."""
+    return column == "object_id" or column.partition("-")[0] == "group_id"
+
+
 def _whole(table: Table) -> _Joined:
     return _Joined(table, {name: name for name in table.schema.names})
 
@@ -343,7 +349,12 @@ def reconstruct(
     folder: Path, scored: Run, facts: Table, object_ids: np.ndarray, device: str = "auto"
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Ids and reconstructions, a batch at a time, by the very generator that the scores were made with."""
-    make = _reconstructions_by(folder, scored, facts, device)
+    yield from _in_parts(_reconstructions_by(folder, scored, facts, device), object_ids)
+
+
+def _in_parts(
+    make: Callable[[np.ndarray], np.ndarray], object_ids: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for start in range(0, len(object_ids), MAKE_AT_ONCE):
         part = object_ids[start : start + MAKE_AT_ONCE]
         yield part, make(part)

@@ -11,7 +11,7 @@ import numpy as np
 
 from peculiar.catalog.columns import describe_schema
 from peculiar.feature_set import feature_sets
-from peculiar.ranking import Ranking
+from peculiar.ranking import Ranking, is_id
 from peculiar.run import read_run
 from peculiar.survey import hashed, located
 
@@ -71,7 +71,6 @@ class Opened:
         self.digest = self._digest()  # of what is opened, not of what comes later
         self.number: Callable[[str], np.ndarray] = lru_cache(KEPT_COLUMNS)(self.ranking.column)
         self.texts: Callable[[str], pa.Array] = lru_cache(KEPT_COLUMNS)(self.ranking.texts)
-        self._column = lru_cache(KEPT_COLUMNS)(self.ranking.values)  # as filters read it: ids whole
         self._sorted = lru_cache(KEPT_ORDERS)(self._sort)
 
     def __len__(self) -> int:
@@ -183,6 +182,12 @@ class Opened:
             drawn = np.argsort(hashed(self.object_ids[rows], order.seed), kind="stable")[: order.sample]
             rows = rows[np.sort(drawn)]
         return rows
+
+    def _column(self, name: str) -> "np.ndarray | pa.Array":
+        """A column as a filter reads it: the one that is kept, but ids whole."""
+        if is_id(name):
+            return self.ranking.values(name)
+        return self.number(name) if name in self.ranking.numbers else self.texts(name)
 
     def _sort(self, by: str, descending: bool) -> np.ndarray:
         return self.ranking.order(by, descending=descending).astype(np.uint32)

@@ -5,10 +5,10 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import numpy as np
-from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
@@ -66,8 +66,7 @@ def column(request: Request, served: InServed, opened: Pinned, name: str) -> Res
     return _arrow(found, {"etag": tag, "cache-control": "private, no-cache"})
 
 
-@router.get("/rows", response_class=Response, responses=file_of(ARROW))
-def rows(
+def _order(
     served: InServed,
     opened: Pinned,
     by: Annotated[str, Query(max_length=200)] = "",
@@ -75,12 +74,25 @@ def rows(
     where: Text = "",
     sample: Annotated[int, Query(ge=0, le=2**31)] = 0,
     seed: Annotated[int, Query(ge=0, le=2**53)] = 0,
-) -> Response:
+) -> Order:
+    """What is asked for, unless it would tell what others said."""
+    _refuse_late(served, *_columns_read(opened, by, where))
+    return Order(by=by, descending=descending, where=where, sample=sample, seed=seed)
+
+
+def _columns_read(opened: Opened, by: str, where: str) -> tuple[str, ...]:
+    """Columns that an order by a column, of those that pass a filter, reads."""
+    return by, *(opened.ranking.parse(where).columns if where.strip() else ())
+
+
+Ordered: TypeAlias = Annotated[Order, Depends(_order)]
+
+
+@router.get("/rows", response_class=Response, responses=file_of(ARROW))
+def rows(opened: Pinned, order: Ordered) -> Response:
     """Rows in an order, those alone that pass a filter, as an Arrow stream of uint32."""
     import pyarrow as pa
 
-    _refuse_late(served, by, *(opened.ranking.parse(where).columns if where.strip() else ()))
-    order = Order(by=by, descending=descending, where=where, sample=sample, seed=seed)
     return _arrow(pa.table({"row": opened.rows(order)}), {})
 
 
@@ -140,19 +152,8 @@ def cutouts(opened: Pinned, object_id: ObjectId) -> Response:
 
 
 @router.get("/export", response_class=FileResponse, responses=file_of(*MEDIA.values()))
-def exported(
-    served: InServed,
-    opened: Pinned,
-    form: Form,
-    by: Annotated[str, Query(max_length=200)] = "",
-    descending: bool = True,
-    where: Text = "",
-    sample: Annotated[int, Query(ge=0, le=2**31)] = 0,
-    seed: Annotated[int, Query(ge=0, le=2**53)] = 0,
-) -> Response:
+def exported(served: InServed, opened: Pinned, form: Form, order: Ordered) -> Response:
     """The objects of an order as a file: a table, regions for DS9, a zip of images, or Python that selects the same."""
-    _refuse_late(served, by, *(opened.ranking.parse(where).columns if where.strip() else ()))
-    order = Order(by=by, descending=descending, where=where, sample=sample, seed=seed)
     is_told = (lambda name: not _is_told_late(name)) if served.options.is_blind else (lambda name: True)
     return _handed_out(form, "selection", lambda path: export(opened, order, form, path, is_told))
 
@@ -209,7 +210,7 @@ def found(opened: Pinned, q: Text) -> dict[str, Any]:
 @router.get("/filter")
 def understood(served: InServed, opened: Pinned, where: Text) -> dict[str, Any]:
     """Whether a filter is one, and how many objects pass it."""
-    _refuse_late(served, *(opened.ranking.parse(where).columns if where.strip() else ()))
+    _refuse_late(served, *_columns_read(opened, "", where))
     return {"n": len(opened.rows(Order(where=where)))}
 
 
@@ -247,7 +248,7 @@ def next_objects(
     n: Annotated[int, Query(ge=1, le=MAX_QUEUE)] = 500,
 ) -> dict[str, list[str]]:
     """Objects to look at next, none of which who asks has labelled."""
-    _refuse_late(served, by, *(opened.ranking.parse(where).columns if where.strip() else ()))
+    _refuse_late(served, *_columns_read(opened, by, where))
     if kind == "disagreement" and served.options.is_blind:
         raise HTTPException(403, LATE)
     found = queue(opened, served.labels, who, kind, n=n, by=by, where=where)
