@@ -20,6 +20,12 @@ CHARACTERIZE = {
     "labels": "label",
     "catalogs": "import-release",
     "groups": "group",
+    "derived": "derive",
+    "masks": "mask",
+    "crossmatches": "crossmatch",
+    "bundles": "bundle",
+    "classifications": "classify",
+    "spectra": "lines",
     "interest": "learn",
     "indices": "index",
     "maps": "map",
@@ -52,6 +58,9 @@ FOLLOWED: dict[str, Callable[[dict[str, Any]], str]] = {
     ),
     "cluster": lambda config: config["of"],
     "group": lambda config: config["of"],
+    "derive": lambda config: config["of"],
+    "mask": lambda config: config["of"],
+    "crossmatch": lambda config: config["of"],
 }
 
 

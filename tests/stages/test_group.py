@@ -112,7 +112,7 @@ def test_a_release_lists_one_a_group(folder):
 
 @pytest.mark.parametrize("of", ["main", "scores/main", "rankings/../x", "rankings/"])
 def test_what_cannot_be_grouped_is_refused(folder, of):
-    with pytest.raises(ValueError, match="of must be rankings/NAME or catalogs/NAME"):
+    with pytest.raises(ValueError, match="of must be survey, rankings/NAME or catalogs/NAME"):
         Atlas(folder).group(of=of)
 
 

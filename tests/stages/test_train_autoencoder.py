@@ -65,9 +65,9 @@ def test_the_selected_sample_is_what_lies_above_3_sigma_in_score_disc(copy, rank
     folder = copy(ranked)
     opened = Ranking(folder)
     chosen = opened.object_ids[[5, 9, 33]]
-    opened.relative.open().update({"score_disc_sigma": "1.0"})
+    opened.base.open().update({"score_disc_sigma": "1.0"})
     listed = ",".join(map(str, chosen))
-    opened.relative.open().update({"score_disc_sigma": "3.01"}, where=f"object_id IN ({listed})")
+    opened.base.open().update({"score_disc_sigma": "3.01"}, where=f"object_id IN ({listed})")
     with pytest.raises(
         ValueError, match=r"only 3 objects .* above 3, and sample \"selected\" needs 100; .*--sample all"
     ):

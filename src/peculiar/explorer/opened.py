@@ -11,7 +11,8 @@ import numpy as np
 
 from peculiar.catalog.columns import describe_schema
 from peculiar.feature_set import feature_sets
-from peculiar.ranking import Ranking, is_id
+from peculiar.joined import is_id
+from peculiar.ranking import Ranking
 from peculiar.run import read_run
 from peculiar.survey import hashed, located
 
@@ -87,7 +88,7 @@ class Opened:
         scored = self.ranking.scored
         parts = (
             *(self.survey_id, self.ranking.survey.version),
-            *(self.ranking.run.identity, self.ranking.relative.version),
+            *(self.ranking.run.identity, self.ranking.base.version),
             *(scored.identity, scored.inputs.get("gan", "")),
         )
         return hashlib.blake2b("\n".join(map(str, parts)).encode(), digest_size=8).hexdigest()

@@ -35,7 +35,7 @@ def check(folder: Path, *, ranking: str = "main") -> list[Finding]:
 
 
 def _ids(opened: Ranking) -> Iterator[Finding]:
-    tables: dict[str, Table] = {"survey": opened.survey, "scores": opened.facts, "ranking": opened.relative}
+    tables: dict[str, Table] = {"survey": opened.survey, "scores": opened.facts, "ranking": opened.base}
     ids = {name: table.object_ids() for name, table in tables.items()}
     for name, each in ids.items():
         n_twice = len(each) - len(np.unique(each))
@@ -75,7 +75,7 @@ def _reference(opened: Ranking) -> Finding:
         found = read_reference(opened.home).digest
     except (OSError, ValueError, KeyError) as error:
         return Finding(question, False, str(error))
-    used = (opened.relative.schema.metadata or {}).get(b"reference", b"").decode()
+    used = (opened.base.schema.metadata or {}).get(b"reference", b"").decode()
     recorded = opened.run.outputs["reference"]
     return Finding(question, found == used == recorded, f"digest {found}, used {used}, recorded {recorded}")
 

@@ -85,7 +85,7 @@ def cluster(folder: Path, config: ClusterConfig, *, name: str, replace: bool = F
         "cluster again with --replace, or under another --name"
     )
     refuse_made_anew(home, reads, message, replace=replace)
-    inputs = {config.of: vectors.table.version, "ranking": ranking.relative.version}
+    inputs = {config.of: vectors.table.version, "ranking": ranking.base.version}
     run = begin(home, "cluster", config, inputs=inputs, reads=reads, replace=replace)
     fit = _fit(vectors, ranking, config, home, track)
     table = _assign_missing(vectors, ranking, fit, home, track)

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
-from peculiar.ranking import GROUP, Ranking
-from peculiar.run import NAME, Run, begin, finish, home_of, read_run
+from peculiar.joined import GROUP
+from peculiar.ranking import columns_of
+from peculiar.run import Run, begin, finish, home_of
 from peculiar.survey import Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-CATALOG_ORDER = ("score_disc_sigma", "score_anom_sigma")  # an imported catalog is ordered by the first that it has
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,16 +20,15 @@ class GroupConfig:
     """What `group` can be told."""
 
     radius_arcsec: Annotated[float, "objects at most so far apart, and what these are near to, are one group"] = 8.0
-    of: Annotated[str, "what to group: rankings/NAME, or catalogs/NAME for an imported release"] = "rankings/main"
+    of: Annotated[str, "what to group: rankings/NAME, survey, or catalogs/NAME (imported)"] = (
+        "rankings/main"
+    )
     by: Annotated[str, "score that the members of a group are ordered by; empty: the order first shown"] = ""
 
     def __post_init__(self) -> None:
         """Check the ranges; the radius is checked by the science too, which knows why."""
         if not self.radius_arcsec > 0:
             raise ValueError(f"radius_arcsec must be above 0, got {self.radius_arcsec}")
-        parent, _, name = self.of.partition("/")
-        if parent not in ("rankings", "catalogs") or not NAME.fullmatch(name):
-            raise ValueError(f"of must be rankings/NAME or catalogs/NAME, got {self.of!r}")
 
 
 def group(folder: Path, config: GroupConfig, *, name: str = "main", replace: bool = False) -> Run:
@@ -49,16 +47,19 @@ def group(folder: Path, config: GroupConfig, *, name: str = "main", replace: boo
     """
     from peculiar.catalog.groups import group_objects
 
-    parent, _, of = config.of.partition("/")
-    if parent == "rankings":
-        ranking = Ranking(folder, of)
-        by = config.by or ranking.first_shown
-        ids, reads = ranking.object_ids, {config.of: ranking.run.identity}
-        ra, dec, value = (ranking.column(each) for each in ("ra", "dec", by))
-        made_by = {place: each for place, each in ranking.made_of("rankings").items() if _holds(folder, place, by)}
-        reads |= made_by
-    else:
-        by, ids, (ra, dec, value), reads = _of_catalog(folder, config)
+    objects = columns_of(folder, config.of)
+    by = config.by or objects.first_shown
+    ids, reads = objects.object_ids, {config.of: objects.run.identity}
+    missing = [each for each in ("ra", "dec", by) if each not in objects.schema.names]
+    if missing:
+        raise ValueError(f"{config.of} has no column {', '.join(missing)}; it has: {', '.join(objects.schema.names)}")
+    ra, dec = objects.column("ra"), objects.column("dec")
+    # Ids are no order of anomalies: the smallest is the first, as where values are equal.
+    value = np.zeros(len(ids)) if by == "object_id" else objects.column(by)
+    made_by = objects.made_of("rankings")
+    reads |= {
+        place: each for place, each in made_by.items() if by in Table(folder / place / "table.lance").schema.names
+    }
     if not (np.isfinite(ra) & np.isfinite(dec)).any():
         raise ValueError(f"no object of {config.of} has a position, ra and dec, to be grouped by")
     home = home_of(folder, "groups", name)
@@ -80,26 +81,3 @@ def group(folder: Path, config: GroupConfig, *, name: str = "main", replace: boo
         "n_without_position": int((~found.is_placed).sum()),
     }
     return finish(home, run, n_objects=len(ids), by=by, largest=int(found.size.max()), **counts)
-
-
-def _holds(folder: Path, place: str, column: str) -> bool:
-    return column in Table(folder / place / "table.lance").schema.names
-
-
-def _of_catalog(
-    folder: Path, config: GroupConfig
-) -> tuple[str, np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray], dict[str, str]]:
-    """What a catalog is ordered by, its ids, its positions and that order's values, and its identity."""
-    run = read_run(folder / config.of)
-    if run is None:
-        raise FileNotFoundError(f'{config.of} is not complete in {folder}; run "peculiar import-release" first')
-    table = Table(folder / config.of / "table.lance")
-    names = table.schema.names
-    by = config.by or next((each for each in CATALOG_ORDER if each in names), "object_id")
-    missing = [each for each in ("ra", "dec", by) if each not in names]
-    if missing:
-        raise ValueError(f"{config.of} has no column {', '.join(missing)}; it has: {', '.join(names)}")
-    ra, dec, value = (table.column(each).astype(np.float64) for each in ("ra", "dec", by))
-    # Ids are no order of anomalies: the smallest is the first, as where values are equal.
-    value = np.zeros(len(ra)) if by == "object_id" else value
-    return by, table.object_ids(), (ra, dec, value), {config.of: run.identity}

@@ -123,12 +123,12 @@ def _source(folder: Path, config: MapConfig) -> _Source:
     if config.of == "residual-pixels":
         ranking = Ranking(folder, config.ranking)
         residuals = residuals_by(folder, ranking.scored, ranking.facts)
-        inputs, reads = {"ranking": ranking.relative.version}, {ranking.scored_in: ranking.scored.identity}
+        inputs, reads = {"ranking": ranking.base.version}, {ranking.scored_in: ranking.scored.identity}
 
         def read(object_id: "np.ndarray") -> "np.ndarray":
             return residuals(object_id, survey.images(object_id))
 
-        return _Source(ranking.relative, read, True, inputs, reads)
+        return _Source(ranking.base, read, True, inputs, reads)
     if not config.of:
         raise ValueError("of must name a feature set, or be pixels or residual-pixels; it is empty")
     features = FeatureSet(folder, config.of)
