@@ -74,6 +74,13 @@ class Atlas:
 
         return add_columns(self.folder, AddColumnsConfig(table=Path(table), **options), track=self.track)
 
+    def derive(self, *, name: str = "main", replace: bool = False, **options: Any) -> Run:
+        """Make sizes, shapes, colors and columns of one's own from the survey's columns. See `DeriveConfig`."""
+        from peculiar.stages.derive import DeriveConfig, derive
+
+        config = self._config(home_of(self.folder, "derived", name), DeriveConfig(), options, replace)
+        return derive(self.folder, config, name=name, replace=replace, track=self.track)
+
     def train_gan(
         self, *, preset: Preset | None = None, name: str = "gan", replace: bool = False, **options: Any
     ) -> Run:
@@ -146,6 +153,7 @@ class Atlas:
         run = begin(self.folder, "run", plan, inputs={})
         if images is not None or options or read_run(self.folder / "survey") is None:
             self.ingest(images, **options)
+        self._derive_what_can_be()
         seeded: dict[str, Any] = {"device": plan.device, "seed": plan.seed}
         self.train_gan(preset=self._unless_begun("gan", plan.preset), **seeded)
         self.train_encoder(preset=self._unless_begun("encoder", plan.preset), **seeded)
@@ -154,6 +162,13 @@ class Atlas:
         self._find_outlying(plan)
         self.release()
         return finish(self.folder, run, n_objects=len(self.survey), n_quarantined=len(self.quarantine))
+
+    def _derive_what_can_be(self) -> None:
+        """Sizes, shapes and colors, where the catalog has what they are made of."""
+        from peculiar.catalog.derived import derivable
+
+        if derivable(self.survey.schema.names):
+            self.derive()
 
     def _find_outlying(self, plan: "RunPlan") -> None:
         """Self-supervised features, the distance to neighbors in them, and the order that joins it with the scores."""

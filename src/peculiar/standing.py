@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from peculiar.checkpoint import TrainingFolder, file_digest
 from peculiar.labels import Labels
-from peculiar.ranking import Ranking
+from peculiar.ranking import columns_of
 from peculiar.run import Run, home_of, read_run, read_started
 from peculiar.survey import Survey, Table
 
@@ -152,7 +152,8 @@ def _changed_input(folder: Path, run: Run) -> str:
 def _changed_table(folder: Path, run: Run) -> str:
     """Which table that a product was made of has changed, or has come since."""
     try:
-        versions = Ranking(folder, run.config["ranking"]).versions
+        place = run.config["of"] if "of" in run.config else f"rankings/{run.config['ranking']}"
+        versions = columns_of(folder, place).versions
     except FileNotFoundError:
         return ""  # it is being added to
     for place, version in versions.items():

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from peculiar.cli.commands import QUARANTINED, AtlasArgument, NameOption, ReplaceOption, app, open_atlas, with_options
-from peculiar.cli.console import console, escaped
+from peculiar.cli.console import console, escaped, print_rows
+from peculiar.stages.derive import DeriveConfig
 from peculiar.stages.group import GroupConfig
 from peculiar.stages.import_release import ImportReleaseConfig
 
@@ -38,6 +39,24 @@ def group(
 
 
 with_options(group, GroupConfig, "radius_arcsec")
+
+
+@app.command()
+def derive(atlas: AtlasArgument, name: NameOption = "main", replace: ReplaceOption = False, **given: Any) -> None:
+    """Make sizes, shapes and colors from the survey's columns, and columns of your own from formulas.
+
+    Known are the columns of Hyper Suprime-Cam and of the DESI Legacy Imaging Surveys: r_eff_paper, radius_major_arcsec,
+    radius_circularized_arcsec, ellipticity, axis_ratio, position_angle, aperture_ratio, g_r, g_r_dereddened ... stand
+    beside the survey's own then. peculiar run does it by itself.
+
+    A formula has columns, numbers, + - * / % ** and the functions abs sqrt exp ln log10 sin cos degrees radians hypot
+    min max angle; it has no value where a part of it has none."""
+    options = {key: value for key, value in given.items() if value is not None}
+    run = open_atlas(atlas).derive(name=name, replace=replace, **options)
+    print_rows(["column", "is"], list(run.outputs["formulas"].items()), f"derive: {run.outputs['n_objects']:,} objects")
+
+
+with_options(derive, DeriveConfig)
 
 
 @app.command("import-release")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
-from peculiar.ranking import Ranking
+from peculiar.joined import Joined, is_id
+from peculiar.ranking import columns_of
 from peculiar.run import Run, Track, begin, finish, home_of, quiet, save_figure, write_json
 from peculiar.survey import hashed
 
@@ -19,6 +20,7 @@ THRESHOLDS = {"i_blendedness_abs_flux": 10**-0.375}  # Storey-Fisher 2021, sect.
 SAMPLES = ("score_disc", "score_gen", "score_anom")
 THRESHOLD_SIGMA = 3.0
 MAX_PROPERTIES = 12
+INDEX = "release_index"  # of an imported release: a row number, no property
 N_EXPLAINED = 20_000  # objects, drawn at random, that scores are explained with
 
 
@@ -37,7 +39,7 @@ class CompareConfig:
         str, "COLUMN > NUMBER; ... whose fractions are told; empty: blendedness above 0.42, where there is one"
     ] = ""
     scores: Annotated[tuple[str, ...], "scores to explain; empty: the first shown, the three, and conditional"] = ()
-    ranking: Annotated[str, "ranking whose scores and columns are compared"] = "main"
+    of: Annotated[str, "what to compare: rankings/NAME, or catalogs/NAME for an imported release"] = "rankings/main"
     seed: Annotated[int, "seed of the sample that scores are explained with"] = 0
 
 
@@ -53,12 +55,12 @@ def compare_samples(
     """
     from peculiar.catalog.compare import compare, explain
 
-    ranking = Ranking(folder, config.ranking)
-    properties = {each: ranking.column(each) for each in config.properties or _usual(ranking)}
-    samples, thresholds = _samples(ranking, config.samples), _thresholds(config.thresholds, properties)
-    scores = config.scores or _usual_scores(ranking)
+    objects = columns_of(folder, config.of)
+    properties = {each: objects.column(each) for each in config.properties or _usual(objects)}
+    samples, thresholds = _samples(objects, config.samples), _thresholds(config.thresholds, properties)
+    scores = config.scores or _usual_scores(objects)
     home = home_of(folder, "comparisons", name)
-    run = begin(home, "compare", config, inputs={"tables": ranking.versions}, replace=replace)
+    run = begin(home, "compare", config, inputs={"tables": objects.versions}, replace=replace)
     rows: list[dict[str, Any]] = []
     for each, values in properties.items():
         for sample, is_in in samples.items():
@@ -66,31 +68,33 @@ def compare_samples(
             rows.append({"property": each, "sample": sample, **asdict(compared)})
         everything = compare(values, np.ones(len(values), bool), threshold=thresholds.get(each))
         rows.append({"property": each, "sample": "all", **asdict(everything)})
-    drawn = np.argsort(hashed(ranking.object_ids, config.seed), kind="stable")[:N_EXPLAINED]
+    drawn = np.argsort(hashed(objects.object_ids, config.seed), kind="stable")[:N_EXPLAINED]
     explained: dict[str, Explained] = {}
     with track("explaining scores", len(scores)) as advance:
         for score in scores:
             others = {each: column[drawn] for each, column in properties.items() if each != score}
-            explained[score] = explain(ranking.column(score)[drawn], others, seed=config.seed)
+            explained[score] = explain(objects.column(score)[drawn], others, seed=config.seed)
             advance(1)
     _write_tables(home, rows, explained)
-    _draw(ranking, home, properties, samples, thresholds, explained)
-    _write_page(ranking, home, rows, explained, thresholds)
+    _draw(objects, home, properties, samples, thresholds, explained)
+    _write_page(objects, home, rows, explained, thresholds)
     n_in = {each: int(is_in.sum()) for each, is_in in samples.items()}
-    return finish(home, run, n_objects=len(ranking), samples=n_in)
+    return finish(home, run, n_objects=len(objects), samples=n_in)
 
 
-def _usual(ranking: Ranking) -> tuple[str, ...]:
-    return tuple(each for each in (*PAPER, *MEASURES) if each in ranking.numbers)
+def _usual(objects: Joined) -> tuple[str, ...]:
+    known = [each for each in (*PAPER, *MEASURES) if each in objects.numbers]
+    return tuple(known or [each for each in objects.numbers if not is_id(each) and each != INDEX][:MAX_PROPERTIES])
 
 
-def _usual_scores(ranking: Ranking) -> tuple[str, ...]:
-    raw = [each for each in SAMPLES if each in ranking.numbers]
-    forms = [f"{each}_conditional" for each in raw if f"{each}_conditional" in ranking.numbers]
-    return tuple(dict.fromkeys([ranking.first_shown, *raw, *forms]))
+def _usual_scores(objects: Joined) -> tuple[str, ...]:
+    raw = [each for each in SAMPLES if each in objects.numbers]
+    raw = raw or [f"{each}_sigma" for each in SAMPLES if f"{each}_sigma" in objects.numbers]  # an imported release's
+    forms = [f"{each}_conditional" for each in raw if f"{each}_conditional" in objects.numbers]
+    return tuple(dict.fromkeys([objects.first_shown, *raw, *forms]))
 
 
-def _samples(ranking: Ranking, text: str) -> dict[str, np.ndarray]:
+def _samples(objects: Joined, text: str) -> dict[str, np.ndarray]:
     """Samples by name: which objects are in them."""
     found: dict[str, np.ndarray] = {}
     written = text or "; ".join(f"{each}: {each}_sigma > {THRESHOLD_SIGMA:g}" for each in SAMPLES)
@@ -98,11 +102,15 @@ def _samples(ranking: Ranking, text: str) -> dict[str, np.ndarray]:
         name, colon, where = part.partition(":")
         if not colon or not name.strip() or name.strip() in ("all", *found):
             raise ValueError(f"a sample is written NAME: FILTER, each of another name, none of them all; got {part!r}")
-        is_in = ranking.select(where.strip())
+        is_in = objects.select(where.strip())
         if is_in.all() or not is_in.any():
+            if not text:
+                continue
             which = "every object" if is_in.all() else "no object"
             raise ValueError(f"{which} passes the filter of sample {name.strip()}, {where.strip()!r}; take another")
         found[name.strip()] = is_in
+    if not found:
+        raise ValueError("the usual samples, above 3 sigma in a score, are of all objects or of none; give --samples")
     return found
 
 
@@ -137,7 +145,7 @@ def _write_tables(home: Path, rows: list[dict[str, Any]], explained: "dict[str, 
 
 
 def _draw(
-    ranking: Ranking,
+    objects: Joined,
     home: Path,
     properties: dict[str, np.ndarray],
     samples: dict[str, np.ndarray],
@@ -147,15 +155,15 @@ def _draw(
     from peculiar.figures.compare import figure_against, figure_comparison, figure_explained
 
     shown = dict(list(properties.items())[:MAX_PROPERTIES])
-    first = ranking.first_shown
+    first = objects.first_shown
     save_figure(figure_comparison(shown, samples, thresholds), home / "comparison.png")
-    save_figure(figure_against(ranking.column(first), shown, score_name=first), home / "against.png")
+    save_figure(figure_against(objects.column(first), shown, score_name=first), home / "against.png")
     parts = {score: (found.together, found.alone) for score, found in explained.items()}
     save_figure(figure_explained(parts), home / "explained.png")
 
 
 def _write_page(
-    ranking: Ranking,
+    objects: Joined,
     home: Path,
     rows: list[dict[str, Any]],
     explained: "dict[str, Explained]",
@@ -188,7 +196,7 @@ def _write_page(
         "from each alone, for objects that they did not see. 1 is all of it: such a score is another name for these "
         "properties. 0 is nothing; below it they mislead.",
     )
-    first = ranking.first_shown
+    first = objects.first_shown
     drawn = {
         "comparison": ("Distributions", "histograms of properties", figures.figure_comparison),
         "explained": ("", "bars: parts of scores that are explained", figures.figure_explained),
@@ -199,7 +207,7 @@ def _write_page(
         for key, (heading, alt, draw) in drawn.items()
     }
     sections: list[Section] = [compared, pictures["comparison"], parts, pictures["explained"], pictures["against"]]
-    title = f"{ranking.folder.resolve().name}: what its samples are, and what its scores rank"
+    title = f"{objects.folder.resolve().name}: what its samples are, and what its scores rank"
     subtitle = "comparison.csv, explained.csv and comparison.json hold the numbers"
     write_page(home / "compare.html", title, sections, subtitle=subtitle)
 
