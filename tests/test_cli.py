@@ -13,7 +13,7 @@ from peculiar.run import read_run
 COMMANDS = (
     *("run", "ingest", "train-gan", "train-encoder", "score", "rank", "release", "add-columns"),
     *("simulate", "bench", "inject", "simulate-expert", "top", "info", "status", "check", "quarantine", "significance"),
-    *("labels", "expert", "explore", "publish", "compare", "query", "fetch", "group", "import-release", "derive"),
+    *("labels", "expert", "explore", "publish", "compare", "query", "fetch", "group", "import-release", "derive", "follow-up"),
 )
 SMALL = ("--width", 2, "--batch-size", 8, "--n-steps", 4, "--save-every", 2)
 

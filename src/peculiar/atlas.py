@@ -529,6 +529,12 @@ class Atlas:
         config = self._config(home_of(self.folder, "comparisons", name), CompareConfig(), options, replace=True)
         return compare_samples(self.folder, config, name=name, replace=True, track=self.track)
 
+    def follow_up(self, *, name: str = "main", **options: Any) -> Run:
+        """Make target lists, finding charts and visibility for a telescope, anew. See `FollowUpConfig`."""
+        from peculiar.stages.follow_up import FollowUpConfig, follow_up
+
+        return follow_up(self.folder, FollowUpConfig(**options), name=name, replace=True, track=self.track)
+
     def portray(self, *, name: str = "main", **options: Any) -> Run:
         """Draw maps, galleries, histograms and what autoencoders keep; one page in `portraits/<name>`."""
         from peculiar.stages.portray import PortrayConfig, portray

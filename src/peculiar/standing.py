@@ -26,6 +26,7 @@ CHARACTERIZE = {
     "bundles": "bundle",
     "classifications": "classify",
     "spectra": "lines",
+    "follow-up": "follow-up",
     "interest": "learn",
     "indices": "index",
     "maps": "map",

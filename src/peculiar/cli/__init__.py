@@ -10,7 +10,7 @@ from peculiar import __version__
 
 # isort: off
 from peculiar.cli import job, look, characterize, judge  # noqa: F401  (they register their commands, in this order)
-from peculiar.cli import explore, label, catalog, sky  # noqa: F401
+from peculiar.cli import explore, label, catalog, sky, follow  # noqa: F401
 
 # isort: on
 from peculiar.cli.commands import FAILED, app
