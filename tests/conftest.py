@@ -22,7 +22,8 @@ if os.environ.get("PECULIAR_TYPED"):  # see test_house.py: shapes and types of t
     lenient.check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # type: ignore[attr-defined]
     # networks.training is left out: it has no array in a signature, and a Protocol, which cannot be checked.
     NETWORKS_CHECKED = ("blocks", "gan", "encoder", "autoencoder", "contrastive", "pretrained")
-    SCIENCE = ("sky", *(f"networks.{each}" for each in NETWORKS_CHECKED), "scoring", "maps", "catalog", "figures")
+    CHECKED = (f"networks.{each}" for each in NETWORKS_CHECKED)
+    SCIENCE = ("sky", *CHECKED, "scoring", "maps", "catalog", "spectra", "figures")
     install_import_hook([f"peculiar.{each}" for each in SCIENCE], "lenient.check")
 
 import numpy as np

@@ -13,7 +13,9 @@ from peculiar.run import read_run
 COMMANDS = (
     *("run", "ingest", "train-gan", "train-encoder", "score", "rank", "release", "add-columns"),
     *("simulate", "bench", "inject", "simulate-expert", "top", "info", "status", "check", "quarantine", "significance"),
-    *("labels", "expert", "explore", "publish", "compare", "query", "fetch", "group", "import-release", "derive", "follow-up"),
+    *("labels", "expert", "explore", "publish", "compare", "query", "fetch", "group", "import-release"),
+    *("derive", "follow-up", "lines"),
+    *("mask", "export", "bundle", "import-classifications"),
 )
 SMALL = ("--width", 2, "--batch-size", 8, "--n-steps", 4, "--save-every", 2)
 

@@ -298,6 +298,45 @@ class Atlas:
         config = self._config(home_of(self.folder, "groups", name), GroupConfig(), options, replace)
         return group(self.folder, config, name=name, replace=replace)
 
+    def export(self, *, name: str = "main", replace: bool = False, **options: Any) -> Run:
+        """Write objects, columns and formats that are asked for to `products/<name>`. See `ExportConfig`."""
+        from peculiar.stages.export import ExportConfig, export
+
+        config = self._config(home_of(self.folder, "products", name), ExportConfig(), options, replace)
+        return export(self.folder, config, name=name, replace=replace, track=self.track)
+
+    def mask(self, *, name: str = "main", replace: bool = False, **options: Any) -> Run:
+        """Say which objects are inside masks: flag columns, region files, MOCs. See `MaskConfig`.
+
+        The columns `is_masked` and `n_masks` stand in the survey, or the ranking or catalog that was masked, then;
+        those of another name as `is_masked-NAME`. Files are read anew each time.
+        """
+        from peculiar.stages.mask import MaskConfig, mask
+
+        for each in ("regions", "mocs"):  # absolute, so that the command goes on from any folder
+            if each in options:
+                options[each] = tuple(Path(path).resolve() for path in options[each])
+        config = self._config(home_of(self.folder, "masks", name), MaskConfig(), options, replace)
+        return mask(self.folder, config, name=name, replace=replace, track=self.track)
+
+    def bundle(self, *, name: str = "main", replace: bool = False, **options: Any) -> Run:
+        """Make images and manifests for a citizen-science project, the first mixed with others. See `BundleConfig`."""
+        from peculiar.stages.bundle import BundleConfig, bundle
+
+        config = self._config(home_of(self.folder, "bundles", name), BundleConfig(), options, replace)
+        return bundle(self.folder, config, name=name, replace=replace, track=self.track)
+
+    def import_classifications(
+        self, table: str | Path, *, name: str = "main", replace: bool = False, **options: Any
+    ) -> Run:
+        """Count the votes of a citizen-science project, by object; a newer export anew. See `ClassifyConfig`."""
+        from peculiar.stages.classify import ClassifyConfig, classify
+
+        given = {**options, "table": Path(table)}
+        home = home_of(self.folder, "classifications", name)
+        config = self._config(home, ClassifyConfig(table=Path(table)), given, replace)
+        return classify(self.folder, config, name=name, replace=replace, track=self.track)
+
     def import_release(
         self, catalog: str | Path, images: str | Path | None = None, *, name: str = "released", replace: bool = False
     ) -> Run:
@@ -534,6 +573,18 @@ class Atlas:
         from peculiar.stages.follow_up import FollowUpConfig, follow_up
 
         return follow_up(self.folder, FollowUpConfig(**options), name=name, replace=True, track=self.track)
+
+    def lines(
+        self, name: int | str, spectrum: str | Path, *, table: str = "main", replace: bool = False, **options: Any
+    ) -> Run:
+        """Measure an object's spectrum; redshift, fluxes and what they tell become columns. See `LinesConfig`.
+
+        `spectra/<table>/objects/<object_id>/lines.html` joins its image, its scores and its spectrum.
+        """
+        from peculiar.stages.lines import LinesConfig, measure_object
+
+        config = LinesConfig(spectrum=Path(spectrum), **options)
+        return measure_object(self.folder, config, name=name, table=table, replace=replace)
 
     def portray(self, *, name: str = "main", **options: Any) -> Run:
         """Draw maps, galleries, histograms and what autoencoders keep; one page in `portraits/<name>`."""

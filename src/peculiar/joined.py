@@ -23,7 +23,10 @@ INTEREST = ("interest", "interest_std")
 LABEL = ("label", "label_probability", "label_n_votes", "label_agreement")
 GROUP = ("group_id", "group_size", "group_rank", "is_representative")
 MASK = ("is_masked", "n_masks")
-CLASSIFICATION = ("classification_n_votes", "classification_n_interesting", "classification_interesting")
+CLASSIFICATION = (
+    *("classification_n_votes", "classification_n_interesting", "classification_interesting"),
+    *("classification_lower", "classification_upper"),
+)
 # Columns that carry the folder's name where it is another than main.
 OWN_NAMES = {"learn": INTEREST, "label": LABEL, "group": GROUP, "mask": MASK, "classify": CLASSIFICATION}
 AS_THEY_ARE = ("relate", "join", "derive", "crossmatch", "lines")  # stages whose columns have names of their own

@@ -23,6 +23,7 @@ CHARACTERIZE = {
     "derived": "derive",
     "masks": "mask",
     "crossmatches": "crossmatch",
+    "products": "export",
     "bundles": "bundle",
     "classifications": "classify",
     "spectra": "lines",
@@ -139,6 +140,11 @@ def _changed_input(folder: Path, run: Run) -> str:
         return _changed_table(folder, run)
     if n_since := Labels(folder).last_event() - run.inputs["last_event"] if "last_event" in run.inputs else 0:
         return f"{n_since} labels were given or taken back since"
+    for path, digest in run.inputs.get("files", {}).items() if run.stage == "mask" else ():
+        if not Path(path).is_file():
+            return f"{path} is gone"
+        if file_digest(Path(path)) != digest:
+            return f"{path} has changed since"
     own = NETWORKS.get(run.stage, {}) if run.config.get("source") != "pretrained" else {}  # that is no folder of ours
     for which, config in own.items():
         if (

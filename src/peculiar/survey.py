@@ -115,8 +115,8 @@ class Table:
                 yield batch
 
     def column(self, name: str) -> np.ndarray:
-        """One numeric column as an array; null is NaN. 8 bytes an object."""
-        parts = [batch.column(0).to_numpy(zero_copy_only=False) for batch in self.scan([name], batch_size=65_536)]
+        """One numeric column as an array; null is NaN, true and false are 1 and 0. 8 bytes an object."""
+        parts = [_numbers(batch.column(0)) for batch in self.scan([name], batch_size=65_536)]
         return np.concatenate(parts) if parts else np.empty(0)
 
     def object_ids(self) -> np.ndarray:
@@ -166,6 +166,14 @@ class Table:
             dataset.optimize.optimize_indices(index_names=mine)  # not others: a vector index would merge its partitions
         else:
             dataset.create_scalar_index("object_id", "BTREE")
+
+
+def _numbers(array: "pa.Array") -> np.ndarray:
+    """An Arrow array as numpy; true and false become numbers first, so that a null among them can be NaN."""
+    import pyarrow as pa
+
+    whole = array.cast(pa.uint8()) if pa.types.is_boolean(array.type) else array
+    return whole.to_numpy(zero_copy_only=False)
 
 
 def _one_of(object_ids: list[int]) -> str:

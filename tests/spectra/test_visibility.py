@@ -6,7 +6,7 @@ from peculiar.spectra.visibility import locate, night_of, season_of
 
 def test_a_target_stands_highest_at_the_latitudes_complement_and_the_declination():
     night = night_of(np.array([150.0, 10.0]), np.array([2.0, -24.6]), "Paranal", "2026-02-20")
-    assert night.altitude[0].max() == pytest.approx(90 - 24.627 - 2.0, abs=0.2)  # in the north; precession since 2000: 0.13
+    assert night.altitude[0].max() == pytest.approx(90 - 24.627 - 2.0, abs=0.2)  # precession: 0.13
     assert night.altitude[1].max() > 89
     assert night.is_dark.sum() / 6 == pytest.approx(8.0, abs=0.7)  # late summer in the south
     assert night.hours[0] > 5  # opposite the Sun

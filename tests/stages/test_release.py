@@ -1,4 +1,5 @@
 import shutil
+import subprocess
 from pathlib import Path
 
 import h5py
@@ -6,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
+from hats.io.validation import is_valid_catalog
 from numpy.testing import assert_allclose, assert_array_equal
 
 from peculiar import Atlas
@@ -105,6 +107,42 @@ def test_figures_and_a_report_are_drawn(released):
     assert "rank correlation with brightness" in report
     for name in ("catalog.parquet", "selection.hdf5"):
         assert name in report
+
+
+def test_a_page_explains_every_file_and_sha256sum_accepts_them(released):
+    home = released / "release" / "main"
+    done = subprocess.run(["sha256sum", "--strict", "--check", "SHA256SUMS"], cwd=home, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    page = (home / "index.html").read_text()
+    for said in ("selection.hdf5", "catalog_released_names.csv", "report.html", "figures/", "score_anom_conditional"):
+        assert said in page
+        assert said in done.stdout or said == "score_anom_conditional"
+    assert "index.html" in (home / "report.html").read_text()
+    assert '"catalog/score_anom_conditional"' in (home / "croissant.json").read_text()
+
+
+def test_what_does_not_pass_the_filter_is_nowhere_and_is_counted(copy, ranked):
+    folder = copy(ranked)
+    where, options = "magnitude > 20.2", {"n_top": 5, "threshold": 1.5, "is_hdf5": False}
+    run = Atlas(folder).release(where=where, formats=("parquet", "hats"), **options)
+    opened = Atlas(folder).ranking()
+    passes = set(opened.object_ids[opened.column("magnitude") > 20.2].tolist())
+    order = [each for each in opened.object_ids[opened.order()].tolist() if each in passes]
+    home = folder / "release" / "main"
+    catalog, selection = (pq.read_table(home / f"{each}.parquet") for each in ("catalog", "selection"))
+    assert catalog["object_id"].to_pylist() == order
+    assert selection["object_id"].to_pylist()[:5] == order[:5]
+    ranks = dict(zip(opened.object_ids[opened.order()].tolist(), range(1, 65), strict=True))
+    assert catalog["rank"].to_pylist() == [ranks[each] for each in order]  # the place among all
+    assert (run.outputs["n_objects"], run.outputs["n_excluded"]) == (len(order), 64 - len(order))
+    report = (home / "report.html").read_text()
+    assert "not listed, as they do not pass magnitude &gt; 20.2" in report
+    assert f">{64 - len(order)}</dd>" in report
+    assert is_valid_catalog(home / "catalog_hats", strict=True)
+    assert not (home / "catalog.fits").exists()
+    with pytest.raises(ValueError, match="no object of rankings/main passes 'magnitude > 99'"):
+        Atlas(folder).release(where="magnitude > 99", replace=True)
+    assert (home / "catalog.parquet").exists()
 
 
 def test_a_release_that_lacks_later_objects_does_not_count_as_complete(copy, released, made, tmp_path):

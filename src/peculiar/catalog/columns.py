@@ -97,6 +97,17 @@ def _declare() -> Iterator[Column]:
     yield Column("label_probability", "double", "", "stat.probability", f"{said}: probability of that class")
     yield Column("label_n_votes", "int64", "", "meta.number", f"{said}: experts who voted on the object")
     yield Column("label_agreement", "double", "", "stat.value", f"{said}: part of the votes that are for that class")
+    said = "Volunteers' answers"
+    yield Column("classification_n_votes", "int64", "", "meta.number", f"{said}: users who answered on the object")
+    yield Column("classification_n_interesting", "int64", "", "meta.number", f"{said}: those for interesting")
+    part = f"{said}: part that is for interesting, 0 to 1"
+    yield Column("classification_interesting", "double", "", "stat.value", part)
+    bound = "95 % bound of that part (Wilson 1927)"
+    yield Column("classification_lower", "double", "", "stat.value", f"{said}: lower {bound}")
+    yield Column("classification_upper", "double", "", "stat.value", f"{said}: upper {bound}")
+    masks = "Masks (flags, region files, MOCs)"
+    yield Column("is_masked", "bool", "", "meta.code.qual", f"{masks}: inside any of them, or all where that was asked")
+    yield Column("n_masks", "int64", "", "meta.number", f"{masks}: how many of them the object is inside")
     pieces = "Pieces of one galaxy, by friends of friends on the sky"
     yield Column("group_id", "int64", "", "meta.id.parent", f"{pieces}: smallest object_id of the group")
     yield Column("group_size", "int64", "", "meta.number", f"{pieces}: objects in the group")
@@ -158,7 +169,8 @@ RELEASED_NAMES: dict[str, str] = {  # released name: ours; Storey-Fisher 2021, d
     "generator_score_normalized": "score_gen_sigma",
     "combined_score_normalized": "score_anom_sigma",
 }
-_CARRIES_NAME = ("label", "interest", "group_", "is_representative")  # beginnings of columns that may end in -NAME
+# Beginnings of columns that may end in -NAME.
+_CARRIES_NAME = ("label", "interest", "group_", "is_representative", "is_masked", "n_masks", "classification_")
 _RELEASE_INDEX = Column(INDEX_COLUMN, "int64", "", "meta.record", "Row in the released catalog's own parent, its idx")
 _INDEX = Column("idx", "int64", "", "meta.record", "Row in this product; match objects by HSC_object_id, never by idx")
 

@@ -1,14 +1,19 @@
 """Commands about catalogs: pieces of one galaxy grouped, released products brought in."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from peculiar.cli.commands import QUARANTINED, AtlasArgument, NameOption, ReplaceOption, app, open_atlas, with_options
 from peculiar.cli.console import console, escaped, print_rows
+from peculiar.stages.bundle import BundleConfig
+from peculiar.stages.classify import ClassifyConfig
 from peculiar.stages.derive import DeriveConfig
+from peculiar.stages.export import ExportConfig
 from peculiar.stages.group import GroupConfig
 from peculiar.stages.import_release import ImportReleaseConfig
+from peculiar.stages.mask import MaskConfig
 
 
 @app.command()
@@ -88,3 +93,104 @@ def import_release(
 
 
 with_options(import_release, ImportReleaseConfig)
+
+
+@app.command()
+def export(atlas: AtlasArgument, name: NameOption = "main", replace: ReplaceOption = False, **given: Any) -> None:
+    """Write a ranking, the survey or an imported catalog for others: Parquet, FITS, VOTable, CSV, and HATS for LSDB.
+
+    Beside the files in products/NAME: index.html says what each is, its columns, how to read and cite it;
+    croissant.json says it to machines; sha256sum -c SHA256SUMS checks them. Everything is written anew each time."""
+    options = {key: value for key, value in given.items() if value is not None}
+    run = open_atlas(atlas).export(name=name, replace=replace, **options)
+    files = ", ".join(run.outputs["files"].values())
+    console().print(f"export: {run.outputs['n_objects']:,} objects in products/{name}: {escaped(files)}")
+    for form, why in run.outputs["not_written"].items():
+        console().print(f"not written as {form}: {escaped(why)}")
+    if run.outputs["n_not_in_hats"]:
+        console().print(f"{run.outputs['n_not_in_hats']:,} objects without a position are not in HATS")
+    console().print(f"page: {escaped(atlas / run.outputs['page'])}")
+
+
+with_options(export, ExportConfig)
+
+
+@app.command()
+def mask(atlas: AtlasArgument, name: NameOption = "main", replace: ReplaceOption = False, **given: Any) -> None:
+    """Say which objects are inside masks, of bright stars as a rule: columns of flags, region files, MOCs.
+
+    is_masked and n_masks are columns then: peculiar top ATLAS --where "is_masked = 0". mask.html tells the fraction
+    inside, of all and by sample, with intervals. The same command reads the files anew. Region files beyond plain
+    DS9 lines, and MOCs, need the extra: pip install "peculiar[catalog]"."""
+    options = {key: value for key, value in given.items() if value is not None}
+    found = open_atlas(atlas).mask(name=name, replace=replace, **options).outputs
+    for sample, each in found["fractions"].items():
+        if each["n"]:
+            console().print(
+                f"{escaped(sample)}: {each['n_inside']:,} of {each['n']:,} inside, {100 * each['fraction']:.1f} % "
+                f"({100 * each['low']:.1f} to {100 * each['high']:.1f})"
+            )
+    if found["n_without_position"]:
+        console().print(f"{found['n_without_position']:,} objects without a position: not known")
+    console().print(f"page: {escaped(atlas / 'masks' / name / 'mask.html')}")
+
+
+with_options(mask, MaskConfig)
+
+
+@app.command()
+def bundle(atlas: AtlasArgument, name: NameOption = "main", replace: ReplaceOption = False, **given: Any) -> None:
+    """Make a bundle for citizen science: the most anomalous mixed with others, enlarged, with manifests for Zooniverse.
+
+    bundles/NAME/README.md says how to upload it and what to ask; key.csv, which stays at home, says which were chosen
+    by score. Interrupted, the same command goes on. Then: peculiar import-classifications ATLAS FILE --bundle NAME."""
+    options = {key: value for key, value in given.items() if value is not None}
+    found = open_atlas(atlas).bundle(name=name, replace=replace, **options).outputs
+    console().print(
+        f"bundle: {found['n_first']:,} first by {found['by']} and {found['n_control']:,} at random, in "
+        f"{found['n_parts']} folders of {escaped(atlas / 'bundles' / name)}, {found['n_bytes'] / 1e6:,.0f} MB"
+    )
+    console().print(f"page: {escaped(atlas / found['page'])}")
+
+
+with_options(bundle, BundleConfig)
+
+
+@app.command("import-classifications")
+def import_classifications(
+    atlas: AtlasArgument,
+    table: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="Zooniverse's classification export, or a table of object_id, label and perhaps user",
+            show_default=False,
+        ),
+    ],
+    name: NameOption = "main",
+    replace: ReplaceOption = False,
+    **given: Any,
+) -> None:
+    """Bring the votes of a citizen-science project back: how many found each object interesting.
+
+    classification_interesting and its bounds stand in the ranking then; of several answers of one user the first is
+    counted. The same command with a newer export counts anew. classifications/NAME/failures.csv says what was not
+    counted, and why."""
+    options = {key: value for key, value in given.items() if value is not None}
+    found = open_atlas(atlas).import_classifications(table, name=name, replace=replace, **options).outputs
+    console().print(
+        f"import-classifications: {found['n_votes']:,} votes of {found['n_users']:,} users on {found['n_objects']:,} "
+        f"objects, {found['n_interesting']:,} for interesting"
+    )
+    told = {
+        "n_repeated": "said before by the same user",
+        "n_failed": "not counted: failures.csv",
+        "n_recovered": "ids had been rounded, and were read from names",
+    }
+    for key, text in told.items():
+        if found[key]:
+            console().print(f"{found[key]:,} {text}")
+    console().print(f"page: {escaped(atlas / found['page'])}")
+
+
+with_options(import_classifications, ClassifyConfig, "table")

@@ -159,8 +159,8 @@ add_command(
 add_command(
     "release",
     ReleaseConfig,
-    """Write the catalog, the selection, the figures and the report.""",
-    calls("release", selected="n_selected", report="report"),
+    """Write the catalog, the selection, the figures, the report, and a page that explains the files.""",
+    calls("release", selected="n_selected", excluded="n_excluded", report="report"),
     named("main"),
     REPLACE,
 )

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from peculiar.io.plain import placed
 
 Cell = str | int | float | bool | None
+LONG_CELL = 60  # characters; longer text is broken into lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +134,7 @@ def _table(table: Table) -> str:
         if len(row) != len(table.columns):
             raise ValueError(f"a row needs {len(table.columns)} cells ({', '.join(table.columns)}), got {len(row)}")
     columns = [[row[k] for row in table.rows] for k in range(len(table.columns))]
-    kinds = [' class="number"' if _is_numeric(cells) else "" for cells in columns]
+    kinds = [_kind(cells) for cells in columns]
     decimals = [_decimals(cells) for cells in columns]
     head = "".join(
         f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in zip(table.columns, kinds, strict=True)
@@ -169,6 +170,13 @@ def _is_numeric(cells: Sequence[Cell]) -> bool:
     """Say whether a column holds numbers, or text that reads as numbers, and nothing else but gaps."""
     present = [cell for cell in cells if cell is not None]
     return bool(present) and all(not isinstance(cell, bool) and _NUMBER.fullmatch(str(cell)) for cell in present)
+
+
+def _kind(cells: Sequence[Cell]) -> str:
+    """The class of a column: numbers stand on the right, sentences are broken into lines."""
+    if _is_numeric(cells):
+        return ' class="number"'
+    return ' class="long"' if any(isinstance(cell, str) and len(cell) > LONG_CELL for cell in cells) else ""
 
 
 def _decimals(cells: Sequence[Cell]) -> int | None:
@@ -223,6 +231,7 @@ th, td { padding: .42rem .9rem; text-align: left; white-space: nowrap; border-bo
 th { color: var(--quiet); font-weight: 600; }
 tbody tr:last-child td { border-bottom: 0; }
 .number { text-align: right; }
+.long { white-space: normal; min-width: 20rem; }
 .none { color: var(--quiet); }
 figure { margin: 0; }
 figure img { display: block; max-width: 100%; height: auto; margin: 0 auto; background: #fff;

@@ -20,9 +20,7 @@ class GroupConfig:
     """What `group` can be told."""
 
     radius_arcsec: Annotated[float, "objects at most so far apart, and what these are near to, are one group"] = 8.0
-    of: Annotated[str, "what to group: rankings/NAME, survey, or catalogs/NAME (imported)"] = (
-        "rankings/main"
-    )
+    of: Annotated[str, "what to group: rankings/NAME, survey, or catalogs/NAME (imported)"] = "rankings/main"
     by: Annotated[str, "score that the members of a group are ordered by; empty: the order first shown"] = ""
 
     def __post_init__(self) -> None:
