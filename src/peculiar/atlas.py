@@ -298,6 +298,30 @@ class Atlas:
         config = self._config(home_of(self.folder, "groups", name), GroupConfig(), options, replace)
         return group(self.folder, config, name=name, replace=replace)
 
+    def crossmatch(
+        self,
+        table: str | Path | None = None,
+        *,
+        service: str = "",
+        name: str = "",
+        replace: bool = False,
+        **options: Any,
+    ) -> Run:
+        """Find counterparts in a table, or in SIMBAD, NED, VizieR, by position. See `CrossmatchConfig`.
+
+        The columns begin with the folder's name, which is the table's or the service's where none is given:
+        `gaia_n_within`, `gaia_separation_arcsec`, `simbad_known_as`, `is_known_simbad`.
+        """
+        from peculiar.stages.crossmatch import CrossmatchConfig, crossmatch, folder_name
+
+        others: dict[str, Any] = {} if table is None else {"table": Path(table).resolve()}
+        if service:
+            others["service"] = service
+        name = name or folder_name(CrossmatchConfig(**others))
+        home = home_of(self.folder, "crossmatches", name)
+        config = self._config(home, CrossmatchConfig(), others | options, replace)
+        return crossmatch(self.folder, config, name=name, replace=replace, track=self.track)
+
     def export(self, *, name: str = "main", replace: bool = False, **options: Any) -> Run:
         """Write objects, columns and formats that are asked for to `products/<name>`. See `ExportConfig`."""
         from peculiar.stages.export import ExportConfig, export
@@ -499,6 +523,8 @@ class Atlas:
         if (objects is None) == (images is None):
             raise ValueError("similar needs objects of the survey, or images from outside it; give one of the two")
         features = features or default_features(self.folder, is_of_images=images is not None)
+        if not features:
+            raise FileNotFoundError(f'there are no features in {self.folder} yet; run "peculiar train-features" first')
         searched = self._searched(features)
         if images is not None:
             vectors = self.features(features).of_images(self.outside_images(images, fit=fit))

@@ -97,7 +97,7 @@ def test_ngc_3073_has_its_redshift_and_the_pipelines_fluxes(shared_data):
     rows = {row["LINENAME"]: row for row in fits.getdata(path, "SPZLINE")}
     result = find_redshift(spectrum)
     assert result.quality == "secure"
-    assert result.redshift == pytest.approx(float(rows["H_alpha"]["LINEZ"]), abs=3e-5)  # codespell:ignore LINEZ
+    assert result.redshift == pytest.approx(0.003861, abs=3e-5)  # of H-alpha in the same table
     continuum = fit_continuum(spectrum, result.redshift, method="model")
     fit = fit_lines(spectrum, result.redshift, continuum=continuum)
     assert fit.n_components == 1

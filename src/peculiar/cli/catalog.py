@@ -9,6 +9,7 @@ from peculiar.cli.commands import QUARANTINED, AtlasArgument, NameOption, Replac
 from peculiar.cli.console import console, escaped, print_rows
 from peculiar.stages.bundle import BundleConfig
 from peculiar.stages.classify import ClassifyConfig
+from peculiar.stages.crossmatch import CrossmatchConfig
 from peculiar.stages.derive import DeriveConfig
 from peculiar.stages.export import ExportConfig
 from peculiar.stages.group import GroupConfig
@@ -93,6 +94,41 @@ def import_release(
 
 
 with_options(import_release, ImportReleaseConfig)
+
+
+@app.command()
+def crossmatch(
+    atlas: AtlasArgument,
+    name: Annotated[
+        str, typer.Option("--name", help="the folder's, which its columns begin with; empty: the table's or service's")
+    ] = "",
+    replace: ReplaceOption = False,
+    **given: Any,
+) -> None:
+    """Find counterparts by position: in a table, another atlas, or SIMBAD, NED and VizieR.
+
+    For the nearest within the radius: NAME_n_within, NAME_separation_arcsec, NAME_is_mutual and the --columns asked
+    for; from a service NAME_known_as, NAME_known_type and is_known_NAME. Positions are ICRS or FK5 J2000, degrees. How
+    many match by chance is measured at places beside the objects: separations.png. A service is asked politely and
+    its answers are kept: interrupted, the same command goes on. SIMBAD and VizieR need: pip install "peculiar[catalog]".
+    Tested against a server on loopback only."""
+    options = {key: value for key, value in given.items() if value is not None}
+    run = open_atlas(atlas).crossmatch(name=name, replace=replace, **options)
+    found, radius = run.outputs, run.config["radius_arcsec"]
+    console().print(
+        f"crossmatch: {found['n_matched']:,} of {found['n_asked']:,} objects have a counterpart within {radius:g} "
+        f"arcsec, {found['n_with_several']:,} of them several; {found['n_mutual']:,} are the nearest of theirs too"
+    )
+    if found["n_false"] is not None:
+        console().print(
+            f"by chance: {100 * found['chance_fraction']:.2g} +- {100 * found['chance_fraction_error']:.1g} % of "
+            f"places beside the objects have one too; {found['n_false']:,.0f} of the matched are expected to be false"
+        )
+    if found["n_without_position"]:
+        console().print(f"{found['n_without_position']:,} objects without a position: not known")
+
+
+with_options(crossmatch, CrossmatchConfig)
 
 
 @app.command()

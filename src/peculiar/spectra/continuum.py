@@ -128,7 +128,7 @@ def fit_continuum(
             f"a continuum of {basis.shape[1]} coefficients needs {n_least} pixels off the lines or more, "
             f"got {is_free.sum()}; choose a lower degree or a larger spacing"
         )
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):  # matrices are small: threads would wait for each other
         values, error, is_used, scale = _clipped_fit(basis, spectrum, is_free, 2.5 if redshift is None else CLIP)

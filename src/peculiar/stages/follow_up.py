@@ -176,9 +176,12 @@ def _slits(ranking: Ranking, table: "Table", config: FollowUpConfig) -> "list[Sl
 
 def _visibility(table: "Table", config: FollowUpConfig) -> "tuple[Night | None, Season | None]":
     from datetime import UTC, datetime
+    from importlib.util import find_spec
 
     if not config.observatory:
         return None, None
+    if find_spec("astroplan") is None:
+        raise ImportError('visibility is astroplan\'s; install it by: pip install "peculiar[spectra]"')
     from peculiar.spectra.visibility import night_of, season_of
 
     date = config.date or datetime.now(UTC).date().isoformat()

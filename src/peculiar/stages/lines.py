@@ -93,8 +93,12 @@ def measure_object(
 
 
 def _measured(config: LinesConfig, output: Path) -> Measured:
+    from importlib.util import find_spec
+
     from peculiar.io.spectra import read_spectrum
 
+    if find_spec("lmfit") is None:
+        raise ImportError('lines are fitted by lmfit; install it by: pip install "peculiar[spectra]"')
     spectrum = read_spectrum(
         config.spectrum,
         medium=config.medium,
