@@ -28,10 +28,6 @@ def executed(notebook, output, **environment):
 def pictures_of(cells):
     outputs = [each.get("data", {}) for cell in cells for each in cell.get("outputs", [])]
     return sum(bool({"image/png", "image/jpeg"} & set(each)) for each in outputs)
-        bool({"image/png", "image/jpeg"} & set(each.get("data", {})))
-        for cell in cells
-        for each in cell.get("outputs", [])
-    )
 
 
 def texts_of(cells):

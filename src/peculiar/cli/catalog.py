@@ -110,8 +110,9 @@ def crossmatch(
     For the nearest within the radius: NAME_n_within, NAME_separation_arcsec, NAME_is_mutual and the --columns asked
     for; from a service NAME_known_as, NAME_known_type and is_known_NAME. Positions are ICRS or FK5 J2000, degrees. How
     many match by chance is measured at places beside the objects: separations.png. A service is asked politely and
-    its answers are kept: interrupted, the same command goes on. SIMBAD and VizieR need: pip install "peculiar[catalog]".
-    Tested against a server on loopback only."""
+    its answers are kept: interrupted, the same command goes on. Tested against a server on loopback only.
+
+    SIMBAD and VizieR need: pip install "peculiar[catalog]"."""
     options = {key: value for key, value in given.items() if value is not None}
     run = open_atlas(atlas).crossmatch(name=name, replace=replace, **options)
     found, radius = run.outputs, run.config["radius_arcsec"]
