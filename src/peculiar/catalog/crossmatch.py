@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-ARCSEC = np.pi / 648_000  # radians
-MAX_RADIUS = 3_600.0  # arcsec; beyond it a neighbor is no counterpart, and pairs are too many to go through
+from peculiar.catalog.sphere import ARCSEC, chord_of, unit_vectors
+
 PAIRS_AT_ONCE = 2_000_000  # 48 MB of pairs; memory does not grow with how crowded the sky is
 # Positions are shifted by so many radii, in four directions each: far enough to leave the object and what belongs to
 # it, near enough to meet as many others.
@@ -68,7 +68,7 @@ class Counterparts:
     def __init__(self, ra: Float[np.ndarray, " n"], dec: Float[np.ndarray, " n"], radius_arcsec: float) -> None:
         from scipy.spatial import cKDTree
 
-        self._chord = _chord(radius_arcsec)
+        self._chord = chord_of(radius_arcsec)
         is_placed = np.isfinite(ra) & np.isfinite(dec)
         refuse_no_degrees(ra[is_placed], dec[is_placed])
         # Positions that are the same are one point: the pairs of many in one place would be their number squared.
@@ -133,7 +133,7 @@ def pairs_within(
     """All pairs of two sets of positions: places in either, and separations in arcsec; all must be finite."""
     from scipy.spatial import cKDTree
 
-    found = list(_pairs(unit_vectors(ra, dec), cKDTree(unit_vectors(other_ra, other_dec)), _chord(radius_arcsec)))
+    found = list(_pairs(unit_vectors(ra, dec), cKDTree(unit_vectors(other_ra, other_dec)), chord_of(radius_arcsec)))
     ours = np.concatenate([np.empty(0, np.int64), *(part.start + one for part, one, _, _ in found)])
     theirs = np.concatenate([np.empty(0, np.int64), *(other for _, _, other, _ in found)])
     return ours, theirs, _angle(np.concatenate([np.empty(0), *(chord for *_, chord in found)]))
@@ -215,18 +215,6 @@ def refuse_no_degrees(ra: Float[np.ndarray, " n"], dec: Float[np.ndarray, " n"])
         if is_out.any():
             hint = "; are ra and dec interchanged?" if name == "dec" else ""
             raise ValueError(f"{name} must be from {low} to {high} degrees, got {values[is_out][0]:g}{hint}")
-
-
-def unit_vectors(ra: Float[np.ndarray, " n"], dec: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
-    """Directions on the sky as vectors of length 1, of positions in degrees."""
-    right, up = np.radians(ra), np.radians(dec)
-    return np.stack([np.cos(up) * np.cos(right), np.cos(up) * np.sin(right), np.sin(up)], axis=1)
-
-
-def _chord(radius_arcsec: float) -> float:
-    if not 0 < radius_arcsec <= MAX_RADIUS:
-        raise ValueError(f"radius_arcsec must be above 0 and at most {MAX_RADIUS:g}, got {radius_arcsec}")
-    return float(2 * np.sin(radius_arcsec * ARCSEC / 2))
 
 
 def _angle(chord: np.ndarray) -> np.ndarray:

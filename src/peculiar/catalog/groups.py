@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-MAX_RADIUS = 3_600.0  # arcsec; beyond it nothing is a piece of anything, and pairs are too many to go through
+from peculiar.catalog.sphere import chord_of, unit_vectors
+
 PAIRS_AT_ONCE = 2_000_000  # 48 MB of pairs; memory does not grow with how crowded the sky is
 POINTS_AT_ONCE = 200_000
-ARCSEC = np.pi / 648_000  # radians
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,7 @@ def friends_of_friends(
     radius_arcsec
         Above 0 and at most 3,600 arcsec.
     """
-    if not 0 < radius_arcsec <= MAX_RADIUS:
-        raise ValueError(f"radius_arcsec must be above 0 and at most {MAX_RADIUS:g}, got {radius_arcsec}")
+    chord = chord_of(radius_arcsec)
     is_placed = np.isfinite(ra) & np.isfinite(dec)
     if (np.abs(dec[is_placed]) > 90).any():
         worst = dec[is_placed][np.argmax(np.abs(dec[is_placed]))]
@@ -102,14 +101,9 @@ def friends_of_friends(
     label = np.full(len(ra), -1, np.int64)
     # Positions that are the same, some catalogs' (0, 0) say, are one point: their pairs would be their number squared.
     places, inverse = np.unique(ra[is_placed] + 1j * dec[is_placed], return_inverse=True)
-    points = _unit_vectors(places.real, places.imag)
-    label[is_placed] = _connected(points, 2 * np.sin(radius_arcsec * ARCSEC / 2))[inverse]
+    points = unit_vectors(places.real, places.imag)
+    label[is_placed] = _connected(points, chord)[inverse]
     return label
-
-
-def _unit_vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
-    right, up = np.radians(ra), np.radians(dec)
-    return np.stack([np.cos(up) * np.cos(right), np.cos(up) * np.sin(right), np.sin(up)], axis=1)
 
 
 def _connected(points: np.ndarray, chord: float) -> np.ndarray:

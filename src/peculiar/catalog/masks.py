@@ -9,6 +9,8 @@ from itertools import chain
 import numpy as np
 from jaxtyping import Bool, Float, Int8, Int64
 
+from peculiar.catalog.sphere import unit_vectors
+
 MAX_SIZE = 20.0  # degrees; beyond it a box of great circles is not what people mean by its width and height
 MAX_REACH = 60.0  # degrees from a polygon's center to its farthest corner
 PAIRS_AT_ONCE = 1_000_000  # 100 MB or so; memory does not grow with how many shapes overlap
@@ -104,12 +106,6 @@ class Shapes:
     def plane_corners(self) -> Float[np.ndarray, "m 2"]:
         """Corners in the tangent plane at their polygon's center, radians to the east and to the north."""
         return np.stack(_in_plane(self, self._shape_of_corner, unit_vectors(*self.corners.T))[:2], axis=1)
-
-
-def unit_vectors(ra: Float[np.ndarray, " n"], dec: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
-    """Places on the sky, degrees, as vectors of length 1, for which ra = 0 and the poles are as any other place."""
-    right, up = np.radians(ra), np.radians(dec)
-    return np.stack([np.cos(up) * np.cos(right), np.cos(up) * np.sin(right), np.sin(up)], axis=1)
 
 
 def inside_shapes(ra: Float[np.ndarray, " n"], dec: Float[np.ndarray, " n"], shapes: Shapes) -> Bool[np.ndarray, " n"]:
