@@ -342,7 +342,7 @@ def _write_page(
         )
     )
     told = [_told(part, each) for part, those in measured.quantities.items() for each in those if each.is_measured]
-    headings = ["part", "quantity", "value", "16 %", "84 %", "unit", "", "what it is"]
+    headings = ["part", "quantity", "value, 16 to 84 %", "what it is"]
     sections.append(Table(heading="What they tell", columns=headings, rows=told))
     lacking = sorted({f"{each.name}: {each.reason}" for each in measured.quantities["total"] if not each.is_measured})
     if lacking:
@@ -359,12 +359,14 @@ def _write_page(
 
 
 def _told(part: str, each: "Quantity") -> list[Any]:
-    sign = {"": "", "upper": "at most", "lower": "at least"}[each.limit]
-    range_ = "" if each.is_in_range else "outside the calibration's range"
-    value: Any = each.text or _cell(each.value)
-    probability = f"{each.value:.0%} of draws" if each.text else ""
-    remark = ", ".join(filter(None, (sign, range_, probability)))
-    return [part, each.name, value, _cell(each.low), _cell(each.high), each.unit, remark, each.description]
+    sign = {"": "", "upper": "at most ", "lower": "at least "}[each.limit]
+    range_ = "" if each.is_in_range else ", outside the calibration's range"
+    if each.text:
+        value = f"{each.text} ({each.value:.0%} of draws)"
+    else:
+        spread = f" ({each.low:.4g} to {each.high:.4g})" if np.isfinite(each.low) else ""
+        value = f"{sign}{each.value:.4g}{spread} {each.unit}".strip()
+    return [part, each.name, value + range_, each.description]
 
 
 def _cell(value: Any) -> Any:

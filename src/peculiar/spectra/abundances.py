@@ -110,7 +110,7 @@ CALIBRATIONS: Final[dict[str, Calibration]] = {
         minimum=-1.1,
         maximum=0.5,
         scatter=float("nan"),
-        source="Dopita et al. 2016, the linear part, as METHOD.md has it",
+        source="Dopita et al. 2016, the linear part",
     ),
     "N2S2_dopita": Calibration(
         index="N2S2",
