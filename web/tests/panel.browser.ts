@@ -37,6 +37,22 @@ describe("object", () => {
     expect(await panel(page).locator("table.row tr").count()).toBe(1);
   });
 
+  test("two clicks lay a slit, and give the command for its finding chart", async ({ visit }) => {
+    const { page, id } = await opened(visit);
+    await panel(page).getByRole("button", { name: "Slit" }).click();
+    const picture = panel(page).getByLabel("Click two points for the slit");
+    const box = (await picture.boundingBox())!;
+    await picture.click({ position: { x: box.width * 0.75, y: box.height * 0.75 } });
+    expect(await panel(page).locator(".slit").textContent()).toContain("click two points");
+    await picture.click({ position: { x: box.width * 0.25, y: box.height * 0.25 } });
+    const laid = panel(page).locator(".slit");
+    expect(await laid.textContent()).toMatch(/slit at 4[45]\.\d°/);
+    const command = await laid.getByRole("button").getAttribute("title");
+    expect(command).toContain(`--objects ${id} --through 23.`);
+    await panel(page).getByRole("button", { name: "Slit" }).click();
+    expect(await picture.count()).toBe(0);
+  });
+
   test("neighbors are walked through, and back", async ({ visit }) => {
     const { page, id } = await opened(visit);
     const near = panel(page).getByRole("button", { name: /^Open -?\d+, at distance/ });
