@@ -15,7 +15,7 @@ COMMANDS = (
     *("simulate", "bench", "inject", "simulate-expert", "top", "info", "status", "check", "quarantine", "significance"),
     *("labels", "expert", "explore", "publish", "compare", "query", "fetch", "group", "import-release"),
     *("derive", "follow-up", "lines"),
-    *("mask", "crossmatch", "export", "bundle", "import-classifications"),
+    *("mask", "crossmatch", "subset", "export", "bundle", "import-classifications"),
 )
 SMALL = ("--width", 2, "--batch-size", 8, "--n-steps", 4, "--save-every", 2)
 

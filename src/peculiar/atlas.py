@@ -322,6 +322,17 @@ class Atlas:
         config = self._config(home, CrossmatchConfig(), others | options, replace)
         return crossmatch(self.folder, config, name=name, replace=replace, track=self.track)
 
+    def subset(self, new: str | Path, **options: Any) -> Run:
+        """Make a new atlas of some of the objects, which shares the images of this one. See `SubsetConfig`.
+
+        Scores, features, rankings, networks and labels come along; either atlas may grow, move or go without the other.
+        """
+        from peculiar.stages.subset import SubsetConfig, subset
+
+        if "ids" in options:
+            options["ids"] = Path(options["ids"]).resolve()
+        return subset(self.folder, SubsetConfig(**options), Path(new), track=self.track)
+
     def export(self, *, name: str = "main", replace: bool = False, **options: Any) -> Run:
         """Write objects, columns and formats that are asked for to `products/<name>`. See `ExportConfig`."""
         from peculiar.stages.export import ExportConfig, export

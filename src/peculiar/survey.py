@@ -1,8 +1,11 @@
 """Images and catalog of one survey, and the Lance tables that everything else is kept in, matched by `object_id`."""
 
+import errno
 import hashlib
 import json
+import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -23,6 +26,10 @@ MAX_MISSING_SHOWN = 5
 BUFFER_BYTES = 2**25
 CACHE_BYTES = 2**24
 SMALLEST = -(2**63)
+DELETE_AT_ONCE = 20_000  # ids that a deletion spares
+COPIED_AT_ONCE = 2_000  # rows a commit, where files cannot be shared: tens of MB of images
+# A file can have no second name: on another disk, as it is somebody else's, has too many, or the disk knows none.
+NO_LINK = (errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS)
 PERMUTATION_ROUNDS = 6  # four suffice for a pseudo-random permutation (Luby & Rackoff 1988); two more for short ones
 
 
@@ -158,6 +165,62 @@ class Table:
         rows = found.take(pa.array(place, mask=is_missing))
         return rows if columns is None else rows.select(list(columns))
 
+    def share(self, path: Path, object_ids: np.ndarray) -> bool:
+        """Make a table of some of the objects, at least one, at `path`; whether it shares this one's files.
+
+        Lance never writes into a file that it has written. So the files of the newest version are given a second name
+        (a hard link), and the rows that are not wanted are marked as deleted: no pixel is copied, and each of the two
+        tables can be appended to, made anew, moved or removed without the other. Where files can have no second name,
+        on another disk or as they are somebody else's, the rows are copied. Their order stays.
+
+        Raises
+        ------
+        KeyError
+            An id is not in the table; the first few are named.
+        """
+        import lance
+
+        present = self.object_ids()
+        wanted = np.unique(np.asarray(object_ids, np.int64))
+        if (is_missing := ~np.isin(wanted, present)).any():
+            raise missing_objects(wanted[is_missing], self.path)
+        if not self._link(path):
+            self._copy(path, present[np.isin(present, wanted)])
+            return False
+        shared = lance.dataset(str(path))
+        for unwanted in _all_but(wanted):
+            shared.delete(unwanted)
+        shared.cleanup_old_versions(timedelta(0), delete_unverified=False)
+        return True
+
+    def _link(self, path: Path) -> bool:
+        """Give all files of the newest version a second name, and nothing where one of them can have none."""
+        dataset = self.open()
+        if dataset.base_paths():  # Lance's own shallow clone: files elsewhere, named by where they were
+            return False
+        files = dataset.tracked_files(min_version=dataset.version).read_all().to_pylist()
+        try:
+            for each in files:
+                mine, theirs = self.path / each["path"], path / each["path"]
+                theirs.parent.mkdir(parents=True, exist_ok=True)
+                os.link(mine, theirs)
+        except OSError as error:
+            if error.errno not in NO_LINK:
+                raise
+            shutil.rmtree(path, ignore_errors=True)
+            return False
+        return True
+
+    def _copy(self, path: Path, object_ids: np.ndarray) -> None:
+        """Write the rows of these objects to another table."""
+        schema = self.schema
+
+        def batches() -> "Iterator[pa.RecordBatch]":
+            for first in range(0, len(object_ids), TAKE_AT_ONCE):
+                yield from self.take(object_ids[first : first + TAKE_AT_ONCE], schema.names).to_batches()
+
+        Table(path).append_in_commits(batches(), schema, n_rows=COPIED_AT_ONCE)
+
     def build_index(self) -> None:
         """Make or refresh the scalar index that look-ups by `object_id` use."""
         dataset = self.open()
@@ -181,6 +244,18 @@ def _one_of(object_ids: list[int]) -> str:
     listed = ",".join(str(each) for each in object_ids if each != SMALLEST)
     parts = [f"object_id IN ({listed})"] if listed else []
     return " OR ".join([*parts, f"object_id < {SMALLEST + 1}"] if SMALLEST in object_ids else parts)
+
+
+def _all_but(object_ids: np.ndarray) -> Iterator[str]:
+    """Lance's filters that together are all ids but these, which ascend; each is short, as the table keeps its text."""
+    kept = object_ids[object_ids != SMALLEST]
+    least = SMALLEST + 1 if len(kept) < len(object_ids) else None
+    for first in range(0, max(1, len(kept)), DELETE_AT_ONCE):
+        part, beyond = kept[first : first + DELETE_AT_ONCE], kept[first + DELETE_AT_ONCE :]
+        bounds = [f"object_id >= {part[0] if first else least}"] if first or least is not None else []
+        bounds += [f"object_id < {beyond[0]}"] if len(beyond) else []
+        listed = [f"object_id NOT IN ({','.join(map(str, part.tolist()))})"] if len(part) else []
+        yield " AND ".join([*bounds, *listed])
 
 
 def located(known: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

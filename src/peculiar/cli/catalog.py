@@ -15,6 +15,7 @@ from peculiar.stages.export import ExportConfig
 from peculiar.stages.group import GroupConfig
 from peculiar.stages.import_release import ImportReleaseConfig
 from peculiar.stages.mask import MaskConfig
+from peculiar.stages.subset import SubsetConfig
 
 
 @app.command()
@@ -130,6 +131,29 @@ def crossmatch(
 
 
 with_options(crossmatch, CrossmatchConfig)
+
+
+@app.command()
+def subset(
+    atlas: AtlasArgument,
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="the new atlas's folder", show_default=False)],
+    **given: Any,
+) -> None:
+    """Make a new atlas of some of the objects, which shares the images of this one: no pixel is copied.
+
+    All conditions hold; --top or --random takes of those that pass. Scores, features, rankings, networks and labels
+    come along. Either atlas may grow, move or go without the other."""
+    options = {key: value for key, value in given.items() if value is not None}
+    told = open_atlas(atlas).subset(new, **options).outputs
+    how = "" if told["images"] == "shared" else "; images were copied, as files on another disk cannot be shared"
+    console().print(f"subset: {told['n_objects']:,} of {told['n_of']:,} objects in {escaped(new)}{how}")
+    if told["n_label_events"]:
+        console().print(f"labels and their history: {told['n_label_events']:,} events")
+    if told["left_out"]:
+        console().print(f"left out, to be made anew: {escaped(', '.join(told['left_out']))}")
+
+
+with_options(subset, SubsetConfig)
 
 
 @app.command()
