@@ -611,17 +611,15 @@ class Atlas:
 
         return follow_up(self.folder, FollowUpConfig(**options), name=name, replace=True, track=self.track)
 
-    def lines(
-        self, name: int | str, spectrum: str | Path, *, table: str = "main", replace: bool = False, **options: Any
-    ) -> Run:
-        """Measure an object's spectrum; redshift, fluxes and what they tell become columns. See `LinesConfig`.
+    def lines(self, name: int | str, spectrum: str | Path, *, table: str = "main", **options: Any) -> Run:
+        """Measure an object's spectrum, anew; redshift, fluxes and what they tell become columns. See `LinesConfig`.
 
         `spectra/<table>/objects/<object_id>/lines.html` joins its image, its scores and its spectrum.
         """
         from peculiar.stages.lines import LinesConfig, measure_object
 
         config = LinesConfig(spectrum=Path(spectrum), **options)
-        return measure_object(self.folder, config, name=name, table=table, replace=replace)
+        return measure_object(self.folder, config, name=name, table=table)
 
     def portray(self, *, name: str = "main", **options: Any) -> Run:
         """Draw maps, galleries, histograms and what autoencoders keep; one page in `portraits/<name>`."""

@@ -17,6 +17,20 @@ if TYPE_CHECKING:
     from peculiar.spectra.spectrum import Spectrum
 
 N_DRAWS = 4_000
+TOO_WIDE = 0.97  # of the widest that is fitted: at the bound, or next to it
+CGS = "1e-17 erg / (s cm2)"  # what line fluxes are in, in a table of many objects
+# What a column of many objects is; a description of one of them says more, of that one.
+DESCRIPTIONS = {
+    "size_kpc": "Size of the angle that was given, at the redshift",
+    "electron_density": "Electron density from [SII] 6718 / 6733 at 10,000 K (Sanders et al. 2016)",
+    "bpt_nii": "Class in the diagram of [NII]: Kewley 2001, Kauffmann 2003, Schawinski 2007",
+    "bpt_sii": "Class in the diagram of [SII]: Kewley 2001, 2006",
+    "bpt_oi": "Class in the diagram of [OI]: Kewley 2001, 2006",
+}
+OWN = (
+    *("spectrum.ecsv", "lines.ecsv", "quantities.ecsv", "result.json", "lines.html"),
+    *("spectrum.png", "redshift.png", "bpt.png", "image.png", "colors.png"),
+)
 MIN_SN = 3.0  # of each of the four lines of a comparison sample; Storey-Fisher 2021, sect. 5
 # Columns of the four lines in a comparison sample: ours, and those of SDSS's galSpecLine.
 BPT_LINES = {
@@ -49,9 +63,11 @@ class Measured:
     def row(self) -> dict[str, tuple[Any, str, str]]:
         """Return what a table of objects holds of it: value, unit and description by column.
 
-        Fluxes and quantities are of all components together; errors are half of what holds 68 %.
+        Fluxes and quantities are of all components together; errors are half of what holds 68 %. Fluxes are in
+        1e-17 erg / (s cm2), and left out where the spectrum's have no unit.
         """
         fit, unit = self.fit, self.line_unit
+        factor = _factor(unit)
         best = int(np.argmin(fit.redshift_error))
         quality = "given" if self.found is None else self.found.quality
         row: dict[str, tuple[Any, str, str]] = {
@@ -67,25 +83,30 @@ class Measured:
             "separation_error": (_number(fit.separation_error), "km/s", "Its standard deviation"),
         }
         total = fit.parts.index("total")
-        for at, line in enumerate(fit.lines):
-            row[f"flux_{line}"] = (float(fit.flux[total, at]), unit, f"Flux of {line}, all components")
-            row[f"flux_{line}_error"] = (float(fit.flux_error[total, at]), unit, "Its standard deviation")
+        for at, line in enumerate(fit.lines) if unit else ():
+            row[f"flux_{line}"] = (float(fit.flux[total, at]) * factor, CGS, f"Flux of {line}, all components")
+            row[f"flux_{line}_error"] = (float(fit.flux_error[total, at]) * factor, CGS, "Its standard deviation")
         for each in self.quantities["total"]:
             if not each.is_measured:
                 continue
+            said = DESCRIPTIONS.get(each.name, each.description.split(";")[0])
             if each.text:
-                row[each.name] = (each.text, "", each.description)
+                row[each.name] = (each.text, "", said)
                 continue
-            row[each.name] = (float(each.value), each.unit, each.description)
+            row[each.name] = (float(each.value), each.unit, said)
             row[f"{each.name}_error"] = (_number((each.high - each.low) / 2), each.unit, "Half of what holds 68 %")
-            if each.limit:
-                row[f"{each.name}_limit"] = (each.limit, "", f"{each.name} is such a limit")
+            row[f"{each.name}_limit"] = (each.limit or None, "", f"upper or lower, where {each.name} is a limit")
+            row[f"{each.name}_in_range"] = (each.is_in_range, "", f"{each.name} is where its calibration holds")
         return row
 
     @property
     def line_unit(self) -> str:
-        """Unit of a line's flux."""
-        return f"{self.spectrum.flux_unit} Angstrom".strip() if self.spectrum.flux_unit else ""
+        """Unit of a line's flux, as astropy spells it; empty where the spectrum's has none."""
+        if not self.spectrum.flux_unit:
+            return ""
+        import astropy.units as u
+
+        return (u.Unit(self.spectrum.flux_unit) * u.AA).to_string()
 
 
 def measure_spectrum(
@@ -121,6 +142,7 @@ def measure_spectrum(
     ValueError
         No line is covered, or an argument is out of its range.
     """
+    from peculiar.spectra.components import MAX_WIDTH
     from peculiar.spectra.continuum import fit_continuum
     from peculiar.spectra.lines import fit_lines
     from peculiar.spectra.physics import measure
@@ -139,7 +161,13 @@ def measure_spectrum(
         continuum=fit_continuum(spectrum, redshift, method=continuum),
         n_monte_carlo=n_monte_carlo,
         seed=seed,
+        scale_errors=True,
     )
+    if (fit.width >= TOO_WIDE * MAX_WIDTH).any():
+        raise ValueError(
+            f"the lines are broader than {MAX_WIDTH:g} km/s, one standard deviation, which is as far as is fitted: "
+            "their fluxes would be wrong; a broad-line nucleus needs another tool"
+        )
     best = float(fit.redshift[int(np.argmin(fit.redshift_error))])
     told = {"redshift": best, "flux_unit": spectrum.flux_unit}
     quantities = {
@@ -174,8 +202,8 @@ def write_measured(
     _write_page(folder, measured, before or [], title, provenance or {})
 
 
-def draw_search(folder: Path, spectrum: "Spectrum", found: "RedshiftResult") -> None:
-    """Draw what the search for a redshift saw, `redshift.png`."""
+def draw_search(path: Path, spectrum: "Spectrum", found: "RedshiftResult") -> None:
+    """Draw what the search for a redshift saw."""
     from peculiar.figures.spectra import figure_redshift
     from peculiar.spectra.spectrum import LINES
 
@@ -188,9 +216,9 @@ def draw_search(folder: Path, spectrum: "Spectrum", found: "RedshiftResult") -> 
         lines=LINES,
         runner_up=found.runner_up,
         quality_label="chi-squared gained by lines",
-        title=f"{spectrum.name}: {found.quality}",
+        title=": ".join(filter(None, (spectrum.name, found.quality))),
     )
-    save_figure(figure, folder / "redshift.png")
+    save_figure(figure, path)
 
 
 def _write_tables(folder: Path, measured: Measured) -> None:
@@ -224,7 +252,7 @@ def _draw(folder: Path, measured: Measured, comparison: Path | None) -> None:
 
     spectrum, fit = measured.spectrum, measured.fit
     if measured.found is not None:
-        draw_search(folder, spectrum, measured.found)
+        draw_search(folder / "redshift.png", spectrum, measured.found)
     is_good = spectrum.ivar > 0
     with np.errstate(divide="ignore"):
         error = np.where(is_good, 1 / np.sqrt(spectrum.ivar), np.nan)
@@ -237,7 +265,7 @@ def _draw(folder: Path, measured: Measured, comparison: Path | None) -> None:
         continuum=fit.continuum,
         total=fit.model,
         components=list(fit.line_model) if fit.n_components == 2 else [],
-        title=f"{spectrum.name}, redshift {fit.redshift_given:.5f}",
+        title=", ".join(filter(None, (spectrum.name, f"redshift {fit.redshift_given:.5f}"))),
         flux_unit=spectrum.flux_unit,
     )
     save_figure(figure, folder / "spectrum.png")
@@ -371,6 +399,13 @@ def _told(part: str, each: "Quantity") -> list[Any]:
 
 def _cell(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _factor(unit: str) -> float:
+    """What a flux is in `CGS` of its unit; 1 where it has none."""
+    import astropy.units as u
+
+    return float(u.Unit(unit).to(CGS)) if unit else 1.0
 
 
 def _number(value: float) -> float | None:

@@ -612,3 +612,19 @@ def test_one_of_several_desi_spectra_must_be_chosen_by_targetid_or_number(tmp_pa
     twice = desi(tmp_path / "y", targets=np.array([5, 8, 8]))
     with pytest.raises(ValueError, match="2 spectra of TARGETID 8; choose one by its number: --row 1, 2"):
         read_spectrum(twice, row=8)
+
+
+def test_errors_are_in_their_own_unit_and_those_of_something_else_are_refused(tmp_path):
+    n = 300
+    wave, flux = np.linspace(4_000, 7_000, n), np.full(n, 5.0)
+    table = Table({"wave": wave, "flux": flux, "err": np.full(n, 2e-18)})
+    table["wave"].unit, table["flux"].unit = "Angstrom", "1e-17 erg / (Angstrom s cm2)"
+    table["err"].unit = "erg / (Angstrom s cm2)"
+    path = tmp_path / "units.ecsv"
+    table.write(path)
+    found = read_spectrum(path, medium="vacuum", resolution=2_000)
+    np.testing.assert_allclose(found.ivar, 25.0)
+    table["err"].unit = "km / s"
+    table.write(path, overwrite=True)
+    with pytest.raises(ValueError, match="gives err in km / s and flux in .* do not belong together"):
+        read_spectrum(path, medium="vacuum", resolution=2_000)

@@ -93,7 +93,9 @@ class _Lines:
 
 def cell(value: Any) -> str:
     """A value as a table shows it."""
-    return f"{value:.4f}" if isinstance(value, float) else escaped(value)
+    if not isinstance(value, float):
+        return escaped(value)
+    return f"{value:.4f}" if value == 0 or 0.1 <= abs(value) < 1e9 else f"{value:.6g}"
 
 
 def print_top(atlas: "Atlas", n: int, by: str, ranking: str = "main", where: str = "") -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from peculiar.cli.commands import AtlasArgument, NameOption, ReplaceOption, app, open_atlas, with_options
+from peculiar.cli.commands import AtlasArgument, NameOption, app, open_atlas, with_options
 from peculiar.cli.console import console, escaped
 from peculiar.stages.follow_up import FollowUpConfig
 from peculiar.stages.lines import LinesConfig, measure_file
@@ -16,7 +16,8 @@ def follow_up(atlas: AtlasArgument, name: NameOption = "main", **given: Any) -> 
     """Make a target list for a telescope: finding charts, when they are up, and tables for observing tools.
 
     The first 20 by the order first shown, or those of a filter or a list of ids. With an observatory: each target's
-    altitude over a night, and its dark hours over a season. Needs: pip install "peculiar[spectra]" for those."""
+    altitude over a night, and its dark hours over a season. The list is made anew each time: to keep one, give the
+    next another --name. Needs: pip install "peculiar[spectra]" for those."""
     opened = open_atlas(atlas)
     run = opened.follow_up(name=name, **{key: each for key, each in given.items() if each is not None})
     home = opened.folder / "follow-up" / name
@@ -37,25 +38,23 @@ def lines(
     ] = None,
     atlas: Annotated[Path | None, typer.Option(help="or write them beside an object of this atlas")] = None,
     name: Annotated[str, typer.Option("--object", help="which: its object_id or source")] = "",
-    replace: ReplaceOption = False,
     **given: Any,
 ) -> None:
     """Measure a spectrum: redshift, lines in one or two components, and what they tell of the galaxy.
 
     Dust, oxygen abundance by several calibrations, what ionizes the gas, density, star formation; each with its error
     or its limit. The page lines.html shows the fit. With --atlas the results become columns of that object.
-    Needs: pip install "peculiar[spectra]"."""
+    Everything is made anew each time. Needs: pip install "peculiar[spectra]"."""
     config = LinesConfig(spectrum=spectrum, **{key: each for key, each in given.items() if each is not None})
     if (atlas is None) != (not name):
         raise ValueError("give --atlas and --object together, or neither")
     if atlas is not None:
         told = {key: each for key, each in vars(config).items() if key != "spectrum"}
-        run = open_atlas(atlas).lines(name, spectrum, replace=replace, **told)
+        run = open_atlas(atlas).lines(name, spectrum, **told)
         home = atlas / "spectra" / "main" / "objects" / str(run.outputs["object_id"])
     else:
-        home = output or Path(f"{spectrum.name.split('.')[0]}-lines")
-        home.mkdir(parents=True, exist_ok=True)
-        run = measure_file(config, home, replace=replace)
+        home = output or Path("-".join(filter(None, (spectrum.stem, config.row, "lines"))))
+        run = measure_file(config, home)
     found = run.outputs
     redshifts = ", ".join(
         f"{z:.6f} +- {error:.6f}" for z, error in zip(found["redshift"], found["redshift_error"], strict=True)

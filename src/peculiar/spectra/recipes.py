@@ -91,7 +91,7 @@ def gas_recipes(curve: Curve, *, has_dust: bool) -> list[Recipe]:
             name="electron_density",
             lines=("SII_6718", "SII_6733"),
             make=lambda lines: electron_density(lines["SII_6718"], lines["SII_6733"]),
-            unit="1 / cm3",
+            unit="cm-3",
             description="from [SII] 6718 / 6733 at 10,000 K (Sanders et al. 2016)",
         ),
         Recipe(

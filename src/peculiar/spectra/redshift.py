@@ -23,6 +23,7 @@ FLAT = 100.0  # angstrom of the running median; wider than any line, narrower th
 LEAST = 40.0
 SECURE, PROBABLE = 25.0, 9.0  # in delta chi-squared: 5 and 3 deviations between two redshifts
 SEEN = 3.0  # deviations of a line that counts
+EDGE = 100.0  # angstrom from an end of the spectrum; nearer, what stars absorb beside it passes for a line
 Quality = Literal["secure", "probable", "uncertain", "none"]
 
 
@@ -35,9 +36,10 @@ class RedshiftResult:
     redshift, error
         NaN where quality is "none": no redshift is made up.
     quality
-        `secure`: two lines or more are seen, one of them above 5 deviations, and chi-squared is 25 or more better than
-        at the runner-up. `probable`: 9 or more better, and two lines, or one above 7. `uncertain`: lines are there, but
-        no such difference. `none`: nothing that noise alone does not give.
+        `secure`: two lines or more are seen, one of them above 5 deviations, chi-squared is 25 or more better than at
+        the runner-up, and the resolution is known, without which cosmic rays may pass for lines. `probable`: 9 or more
+        better, and two lines, or one above 7. `uncertain`: lines are there, but no such difference. `none`: nothing
+        that noise alone does not give. Lines within 100 angstrom of an end are not counted.
     reason
         The same in a sentence, with its figures.
     gain, runner_up_gain
@@ -126,7 +128,9 @@ def find_redshift(
     others = [each for each in ranked[1:] if abs(each[1] - best) / (1 + best) * SPEED_OF_LIGHT > APART]
     runner_up_gain, runner_up = others[0] if others else (0.0, float("nan"))
     seen = search.seen(best) if ranked else {}
-    quality, reason = _quality(gain, gain - runner_up_gain, search.distinct(seen), runner_up)
+    is_resolved = spectrum.instrument_sigma is not None
+    counted = {name: value for name, value in search.distinct(seen).items() if search.is_inside(name, best)}
+    quality, reason = _quality(gain, gain - runner_up_gain, counted, runner_up, is_resolved=is_resolved)
     redshift, error, fit = float("nan"), float("nan"), None
     if quality != "none":
         lines = covered_lines(spectrum, best, NAMES)
@@ -163,7 +167,9 @@ def _peaks(trials: np.ndarray, gains: np.ndarray) -> list[int]:
     return taken
 
 
-def _quality(gain: float, margin: float, seen: dict[str, float], runner_up: float) -> tuple[Quality, str]:
+def _quality(
+    gain: float, margin: float, seen: dict[str, float], runner_up: float, *, is_resolved: bool
+) -> tuple[Quality, str]:
     if gain < LEAST:
         said = f"the best redshift gains {gain:.0f} in chi-squared, {LEAST:.0f} are asked for; noise gains up to 35"
         return "none", f"no emission lines: {said}"
@@ -172,6 +178,8 @@ def _quality(gain: float, margin: float, seen: dict[str, float], runner_up: floa
     but = f"{margin:.0f} better than {runner_up:.4f}" if np.isfinite(runner_up) else "no other redshift"
     said = f"{listed} (signal to noise); chi-squared {gain:.0f} better than without lines, {but}"
     if margin >= SECURE and n >= 2 and strongest >= 5:
+        if not is_resolved:
+            return "probable", f"{said}; the resolution is not known, so that cosmic rays may pass for lines"
         return "secure", said
     if margin >= PROBABLE and (n >= 2 or strongest >= 7):
         return "probable", said
@@ -266,6 +274,11 @@ class _Search:
         order = np.argsort(-value)
         # A line that no nebula can have as strong as it stands there is no evidence for the redshift.
         return {NAMES[at]: float(value[at]) for at in order if value[at] >= SEEN and model[at] >= value[at] / 2}
+
+    def is_inside(self, line: str, redshift: float) -> bool:
+        """Whether a line is so far from the ends that the continuum beneath it is known from both sides."""
+        used = self.spectrum.wavelength[self.spectrum.ivar > 0]
+        return bool(used[0] + EDGE <= LINES[line] * (1 + redshift) <= used[-1] - EDGE)
 
     def distinct(self, seen: dict[str, float]) -> dict[str, float]:
         """Those of the lines that the instrument tells from a stronger one."""

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 
 STEP_MINUTES = 10
 SEASON_STEP_MINUTES = 15
+MAX_SEASON_DAYS = 800
 DARK = -18.0  # degrees: the Sun's altitude below which it is astronomical night
 # Longitude (east) and latitude in degrees, height in m: the observatories' own pages.
 SITES: dict[str, tuple[float, float, float]] = {
@@ -138,6 +139,8 @@ def season_of(
         _, end = _watcher(observatory, last)
         if not end > noon:
             raise ValueError(f"a season ends after it begins, got {first} to {last}")
+        if (end - noon).jd > MAX_SEASON_DAYS:
+            raise ValueError(f"a season may have {MAX_SEASON_DAYS} days, got {first} to {last}")
         n_nights = int(np.ceil((end - noon).jd / 7)) + 1
         nights = noon + _days(7 * np.arange(n_nights))
         steps = np.arange(0, 24 * 60, SEASON_STEP_MINUTES) / 1440

@@ -94,7 +94,7 @@ def follow_up(
 def _chosen(ranking: Ranking, config: FollowUpConfig) -> np.ndarray:
     if config.objects:
         survey = Survey(ranking.folder / "survey" / "table.lance")
-        return np.array([survey.find(each) for each in config.objects], np.int64)
+        return np.array(list(dict.fromkeys(survey.find(each) for each in config.objects)), np.int64)
     order = ranking.order(config.by)
     if config.where:
         order = order[ranking.select(config.where)[order]]

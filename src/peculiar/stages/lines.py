@@ -1,17 +1,20 @@
 """Measure the lines of a spectrum, and write what they tell beside the object in the atlas."""
 
 import json
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from peculiar.line_report import Measured, NoRedshiftError, draw_search, measure_spectrum, write_measured
-from peculiar.run import Run, begin, finish, home_of, read_run
+from peculiar.line_report import OWN, Measured, NoRedshiftError, draw_search, measure_spectrum, write_measured
+from peculiar.run import FINISHED, LOCK, STARTED, Run, begin, finish, home_of, read_run, read_started
 from peculiar.survey import Survey, Table
 
 if TYPE_CHECKING:
     from peculiar.io.pages import Section
     from peculiar.ranking import Ranking
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,34 +54,36 @@ class LinesTableConfig:
     """What the table of all measured spectra of an atlas is told: nothing."""
 
 
-def measure_file(config: LinesConfig, output: Path, *, replace: bool = False) -> Run:
-    """Fill the folder `output` with what the lines of one spectrum tell; see `write_measured` for the files.
+def measure_file(config: LinesConfig, output: Path) -> Run:
+    """Fill the folder `output`, anew, with what the lines of one spectrum tell; see `write_measured` for the files.
+
+    The spectrum is measured before anything is written. In the folder only files of this stage are written over.
 
     Raises
     ------
     ValueError
-        The file cannot be read as it was told, no line is covered, or there is no redshift: `redshift.png` shows why.
+        The file cannot be read as it was told, no line is covered, the folder holds something else, or there is no
+        redshift: `redshift.png` shows why.
     """
-    run = begin(output, "lines", config, inputs={}, replace=replace)
+    _refuse_others(output)
     measured = _measured(config, output)
+    run = _begin(output, config, {})
     comparison = config.comparison if config.comparison != Path() else None
     write_measured(output, measured, comparison=comparison, provenance={"file": str(config.spectrum), **run.packages})
     return finish(output, run, **_outputs(measured))
 
 
-def measure_object(
-    folder: Path, config: LinesConfig, *, name: int | str, table: str = "main", replace: bool = False
-) -> Run:
+def measure_object(folder: Path, config: LinesConfig, *, name: int | str, table: str = "main") -> Run:
     """Fill `spectra/<table>/objects/<object_id>` of the atlas in `folder`, and a row of `spectra/<table>/table.lance`.
 
-    The row's columns (redshift, fluxes, quantities) stand beside the object's scores then. The page `lines.html` joins
-    image, scores and spectrum.
+    Both are made anew. The row's columns (redshift, fluxes, quantities) stand beside the object's scores then. The page
+    `lines.html` joins image, scores and spectrum.
     """
     object_id = Survey(folder / "survey" / "table.lance").find(name)
     parent = home_of(folder, "spectra", table)
     home = parent / "objects" / str(object_id)
-    run = begin(home, "lines", config, inputs={"object_id": object_id}, replace=replace)
     measured = _measured(config, home)
+    run = _begin(home, config, {"object_id": object_id})
     write_measured(
         home,
         measured,
@@ -90,6 +95,27 @@ def measure_object(
     run = finish(home, run, **_outputs(measured), object_id=object_id)
     _gather(parent)
     return run
+
+
+def _refuse_others(output: Path) -> None:
+    """Refuse a folder that holds something else than this stage's work: nothing of the user's is written over."""
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"{output} is a file; the results need a folder, give another --output")
+    if not output.exists():
+        return
+    before = read_run(output) or read_started(output)
+    others = sorted(each.name for each in output.iterdir() if each.name not in (*OWN, FINISHED, STARTED, LOCK))
+    if (before is None and any(output.iterdir())) or (before is not None and before.stage != "lines"):
+        held = f", {others[0]} for one" if others else ""
+        raise ValueError(f"{output} holds other files{held}; give --output a folder of its own")
+
+
+def _begin(home: Path, config: LinesConfig, inputs: dict[str, Any]) -> Run:
+    """Begin anew: what was measured before, by whatever config, is taken away, and nothing else."""
+    for each in (*OWN, FINISHED, STARTED):
+        if home.is_dir():
+            (home / each).unlink(missing_ok=True)
+    return begin(home, "lines", config, inputs=inputs)
 
 
 def _measured(config: LinesConfig, output: Path) -> Measured:
@@ -120,8 +146,12 @@ def _measured(config: LinesConfig, output: Path) -> Measured:
             stellar_mass=config.stellar_mass,
         )
     except NoRedshiftError as error:
-        draw_search(output, spectrum, error.found)
-        raise ValueError(f"{config.spectrum}: {error}; {output / 'redshift.png'} shows what was seen") from error
+        shown = output.parent / f"{output.name}-redshift.png"
+        shown.parent.mkdir(parents=True, exist_ok=True)
+        draw_search(shown, spectrum, error.found)
+        raise ValueError(f"{config.spectrum}: {error}; {shown} shows what was seen") from error
+    except ValueError as error:
+        raise ValueError(f"{config.spectrum}: {error}") from error
 
 
 def _outputs(measured: Measured) -> dict[str, Any]:
@@ -145,16 +175,20 @@ def _gather(parent: Path) -> None:
     import pyarrow as pa
 
     rows: dict[int, dict[str, dict[str, Any]]] = {}
-    for path in sorted((parent / "objects").glob("*/result.json")):
-        if read_run(path.parent) is not None:
-            rows[int(path.parent.name)] = json.loads(path.read_text(encoding="utf-8"))
+    for home in sorted((parent / "objects").iterdir()):
+        if read_run(home) is not None:
+            rows[int(home.name)] = json.loads((home / "result.json").read_text(encoding="utf-8"))
+        else:
+            log.warning("the spectrum of object %s was begun and not finished; measure it again", home.name)
     declared = {name: each for row in rows.values() for name, each in row.items()}
     ids = sorted(rows)
     arrays, fields = [pa.array(ids, pa.int64())], [pa.field("object_id", pa.int64())]
     for name, said in declared.items():
         values = [rows[each].get(name, {}).get("value") for each in ids]
-        is_text = any(isinstance(each, str) for each in values)
-        kind = pa.string() if is_text else pa.int64() if name == "n_components" else pa.float64()
+        kinds = {type(each) for each in values if each is not None}
+        kind = {str: pa.string(), int: pa.int64(), bool: pa.bool_()}.get(next(iter(kinds), float), pa.float64())
+        if not kinds and name.endswith("_limit"):
+            kind = pa.string()
         arrays.append(pa.array(values, kind))
         metadata = {key: said[key] for key in ("unit", "description")}
         fields.append(pa.field(name, kind, metadata=metadata))
@@ -166,7 +200,8 @@ def _gather(parent: Path) -> None:
 def _looks(folder: Path, object_id: int, home: Path) -> "list[Section]":
     """Image and scores of the object, and its place among the survey's colors, for its page."""
     from peculiar.figures import figure_images
-    from peculiar.io.pages import Facts, Picture
+    from peculiar.io.pages import Picture
+    from peculiar.io.pages import Table as Rows
     from peculiar.ranking import columns_of
     from peculiar.run import save_figure
 
@@ -183,8 +218,11 @@ def _looks(folder: Path, object_id: int, home: Path) -> "list[Section]":
             captions += ["reconstruction", "residual"]
             row = ranking.rows(ids).to_pylist()[0]
             scores = ranking.percentiles(row, ranking.column(ranking.first_shown))
-            told = {f"{each}, percentile": round(percentile, 2) for each, (_, percentile) in scores.items()}
-            sections.append(Facts(heading="Scores", items={k: each for k, each in told.items() if each == each}))
+            told = {each: round(percentile, 2) for each, (_, percentile) in scores.items()}
+            known: list[list[Any]] = [
+                [each, percentile] for each, percentile in told.items() if percentile == percentile
+            ]
+            sections.append(Rows(heading="Scores", columns=["score", "percentile"], rows=known))
             sections += _colors(ranking, row, home)
     import numpy as np
 

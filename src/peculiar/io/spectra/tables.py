@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from peculiar.io.spectra.raw import MaskMeans, Medium, RawSpectrum, Refused, SpectrumOptions, pick_row
-from peculiar.io.spectra.units import LOG_ANGSTROM
+from peculiar.io.spectra.units import LOG_ANGSTROM, parse_unit
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -100,11 +100,11 @@ def raw_of_columns(columns: Sequence[SpectrumColumn], header: Mapping[str, Any])
         flux=_numbers(flux),
         # PypeIt's OneSpec: flux-calibrated ones are in this unit, which its table does not say; others in counts.
         flux_unit=flux.unit or ("1e-17 erg/s/cm2/Angstrom" if is_pypeit and keys.get("fluxed") is True else ""),
-        spread=None if spread is None else _numbers(spread),
+        spread=None if spread is None else _in_unit_of(flux, spread, -2 if ivar else 1 if error else 2),
         spread_kind="ivar" if ivar else "error" if error else "variance",
         mask=_numbers(mask) if (mask := bad or good) else None,
         mask_means=_mask_means(bad, good, is_pypeit, keys),
-        model=None if model is None else _numbers(model),
+        model=None if model is None else _in_unit_of(flux, model, 1),
         instrument_sigma=None if sigma is None else _numbers(sigma),
         resolution=keys.number("spec_res", "resolving_power"),
         medium="vacuum" if is_pypeit else _medium(wavelength, keys),
@@ -115,6 +115,31 @@ def raw_of_columns(columns: Sequence[SpectrumColumn], header: Mapping[str, Any])
         facts=facts,
         history={key: str(text) for key, text in facts_before.items()},
     )
+
+
+def _in_unit_of(flux: SpectrumColumn, column: SpectrumColumn, power: int) -> np.ndarray:
+    """Numbers of a column in the flux's unit to a power, where both say a unit.
+
+    Raises Refused where it is a unit of something else.
+    """
+    import astropy.units as u
+
+    numbers = _numbers(column)
+    if not column.unit or not flux.unit:
+        return numbers
+    try:
+        mine, wanted = (parse_unit(each.unit, "--flux-unit") for each in (column, flux))
+    except Refused:  # counts and the like: taken as they stand
+        return numbers
+    if mine == u.dimensionless_unscaled:
+        return numbers
+    try:
+        factor = float(mine.to(wanted**power))
+    except u.UnitConversionError as error:
+        raise Refused(
+            f"gives {column.name} in {column.unit} and {flux.name} in {flux.unit}, which do not belong together"
+        ) from error
+    return numbers if np.isclose(factor, 1, rtol=1e-12) else numbers * factor
 
 
 def columns_of_rows(
