@@ -137,6 +137,8 @@ class Handler(BaseHTTPRequestHandler):
             rows[names.get(name, name)] = theirs[name]
         if "designation" in rows.colnames:
             rows["designation"].meta["says"] = "meta.id;meta.main"
+        for name, value in getattr(self.server.state, "lies", {}).items():
+            rows[name][0] = value
         return rows
 
     def tap(self, body: bytes) -> Table:

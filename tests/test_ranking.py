@@ -107,3 +107,20 @@ def test_scores_that_were_appended_since_do_not_disturb(copy, ranked):
     changed = row.set_column(0, row.schema.field(0), [[999]])
     facts.append(changed.to_batches(), row.schema)
     assert_array_equal(Ranking(folder).column("score_gen"), before)
+
+
+def test_rows_of_many_are_those_of_few(ranked, monkeypatch):
+    from peculiar import joined
+
+    ranking = Ranking(ranked)
+    ids = np.tile(ranking.object_ids[::-1], 2)
+    few = ranking.rows(ids)
+    monkeypatch.setattr(joined, "MANY", 1)
+    many = ranking.rows(ids)
+    assert many.schema.equals(few.schema)
+    for name in few.column_names:
+        np.testing.assert_array_equal(
+            many[name].to_numpy(zero_copy_only=False), few[name].to_numpy(zero_copy_only=False)
+        )
+    with pytest.raises(KeyError, match="no object 7"):
+        ranking.rows(np.array([7]))

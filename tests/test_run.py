@@ -159,3 +159,29 @@ def test_a_field_that_an_older_record_does_not_have_was_as_its_default(tmp_path)
     (tmp_path / "started.json").write_text(json.dumps(record))
     with pytest.raises(ValueError, match="bands was None, now"):
         begin(tmp_path, "score", Config(bands=("z",)), inputs={})
+
+
+def test_what_no_stage_has_made_is_not_thrown_away(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "thesis.tex").write_text("of years")
+    with pytest.raises(ValueError, match="holds what no stage has made"):
+        begin(folder, "score", Config(), inputs={}, replace=True)
+    assert (folder / "thesis.tex").exists()
+
+
+def test_what_a_kill_left_while_a_folder_was_emptied_is_emptied_by_the_next(tmp_path):
+    folder = tmp_path / "half"
+    folder.mkdir()
+    (folder / ".emptying").touch()
+    (folder / "table.lance").mkdir()
+    begin(folder, "score", Config(), inputs={}, replace=True)
+    assert not (folder / "table.lance").exists()
+    assert not (folder / ".emptying").exists()
+
+
+def test_half_files_of_a_kill_are_swept_away(tmp_path):
+    finish(tmp_path, begin(tmp_path, "score", Config(), inputs={}))
+    (tmp_path / ".partial-x.fits").write_bytes(b"half")
+    begin(tmp_path, "score", Config(), inputs={})
+    assert not (tmp_path / ".partial-x.fits").exists()

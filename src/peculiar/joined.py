@@ -1,6 +1,7 @@
 """The columns of one set of objects, read from many tables and joined by `object_id`: each by one name."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from peculiar.run import Run, home_of, read_run
-from peculiar.survey import Table, placed
+from peculiar.survey import Table, located, missing_objects, placed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,6 +38,7 @@ PARENTS = (
     *("derived", "masks", "crossmatches", "classifications", "spectra"),
 )
 SCAN_ROWS = 65_536
+MANY = 2_000  # objects of one question from which rows are looked up by number
 # What a catalog that is no ranking is ordered by: the first that it has; else by id.
 CATALOG_ORDER = ("score_disc_sigma", "score_anom_sigma")
 SURVEY = "survey"
@@ -49,6 +51,33 @@ class _Part:
     table: Table
     names: dict[str, str]
     is_complete: bool = True  # whether it has every object
+
+    @cached_property
+    def _sorted(self) -> tuple[np.ndarray, np.ndarray, int]:
+        """Its ids, ascending, the row of each, and the version that they are of."""
+        version, ids = self.table.version, self.table.object_ids()
+        order = np.argsort(ids, kind="stable")
+        return ids[order], order, version
+
+    def take_many(self, object_ids: np.ndarray, columns: list[str], *, is_complete: bool) -> "pa.Table":
+        """As `Table.take`, by row numbers that are looked up once: 16 bytes an object for what is asked many times."""
+        import pyarrow as pa
+
+        ids, order, version = self._sorted
+        dataset = self.table.open()
+        if not len(ids) or dataset.version != version:
+            return self.table.take(object_ids, columns, is_complete=is_complete)
+        place, is_there = located(ids, object_ids)
+        if is_complete and not is_there.all():
+            raise missing_objects(object_ids[~is_there], self.table.path)
+        wanted, row = np.unique(order[place[is_there]], return_inverse=True)
+        found = dataset.take(wanted, columns=list(dict.fromkeys(["object_id", *columns])))
+        back = np.zeros(len(object_ids), np.int64)
+        back[is_there] = row
+        rows = found.take(pa.array(back, mask=~is_there))
+        if not np.array_equal(rows["object_id"].drop_null().to_numpy(), object_ids[is_there]):
+            raise ValueError(f"{self.table.path} changed while it was read; run the same command again")
+        return rows.select(columns)
 
 
 class Joined:
@@ -105,6 +134,10 @@ class Joined:
                 del part.names[name]
             taken |= set(part.names)
         return mine
+
+    def parts_but_of(self, place: str) -> "list[list[str]]":
+        """Names of the columns of every table but those in one folder, by its place in the atlas."""
+        return [list(each.names) for each in self._parts if each.table.path.parent != self.folder / place]
 
     def _finished(self, parent: str) -> list[Path]:
         return sorted(path.parent for path in (self.folder / parent).glob("*/run.json"))
@@ -183,7 +216,8 @@ class Joined:
         columns: dict[str, pa.ChunkedArray] = {}
         for part in self._parts:
             names = {ours: theirs for ours, theirs in part.names.items() if ours in schema.names}
-            taken = part.table.take(object_ids, list(names.values()), is_complete=part.is_complete)
+            take = part.take_many if len(object_ids) >= MANY else part.table.take
+            taken = take(object_ids, list(names.values()), is_complete=part.is_complete)
             columns |= {ours: taken[theirs] for ours, theirs in names.items()}
         return pa.table([columns[name] for name in schema.names], schema=schema)
 
@@ -294,6 +328,34 @@ class Joined:
         values = self.column(by)
         keys = np.where(np.isnan(values), np.inf, -values if descending else values)
         return np.lexsort((self.object_ids, keys))
+
+
+def refuse_taken(objects: Joined, names: Iterable[str], *, but_of: str = "") -> None:
+    """Refuse columns whose names others have, or stages give, or filters read as words.
+
+    Parameters
+    ----------
+    objects
+        Whose columns they are to stand beside.
+    names
+        Of the new columns.
+    but_of
+        Place of the folder that they are written to: what it holds already is no other's.
+
+    Raises
+    ------
+    ValueError
+        Naming those that are taken.
+    """
+    from peculiar.catalog.columns import COLUMNS
+
+    theirs = {name for part in objects.parts_but_of(but_of) for name in part}
+    words = {"and", "or", "not", "in", "inside", "contains", "missing", "true", "false", "null", *NOT_NUMBERS}
+    given = {each for own in OWN_NAMES.values() for each in own}
+    free = {"ra", "dec", "label"} - theirs  # a survey's own, where it has them
+    taken = [each for each in names if each in theirs | (words | given | set(COLUMNS)) - free]
+    if taken:
+        raise ValueError(f"a column is called {', '.join(dict.fromkeys(taken))} already, or may be; take another name")
 
 
 def is_id(column: str) -> bool:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FINISHED = "run.json"  # put in place last: its presence means complete
 STARTED = "started.json"  # the same promise, not yet kept
+EMPTYING = ".emptying"  # a kill while it was emptied left this
 LOCK = ".lock"  # held while a process works in a folder
 NAME = re.compile("[A-Za-z0-9_-]{1,100}")
 RECORDED_PACKAGES = ("peculiar", "torch", "numpy", "pylance", "pyarrow", "astropy", "scipy")
@@ -83,13 +84,25 @@ def _hold(folder: Path) -> None:
 
 
 def _empty(folder: Path) -> None:
-    """Take out all but the lock; the record first, so that what a kill leaves does not pass for complete."""
+    """Take out all but the lock; the record first, so that what a kill leaves does not pass for complete.
+
+    Raises
+    ------
+    ValueError
+        No stage has put its record there: what it holds is somebody else's.
+    """
+    held = [path for path in folder.iterdir() if path.name not in (LOCK, EMPTYING)]
+    is_ours = any((folder / each).exists() for each in (FINISHED, STARTED, EMPTYING))
+    if held and not is_ours:
+        raise ValueError(f"{folder} holds what no stage has made, {held[0].name} for one; move it away first")
+    (folder / EMPTYING).touch()
     (folder / FINISHED).unlink(missing_ok=True)
-    for path in folder.iterdir():
+    for path in held:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-        elif path.name != LOCK:
-            path.unlink()
+        else:
+            path.unlink(missing_ok=True)
+    (folder / EMPTYING).unlink()
 
 
 def begin(
@@ -120,9 +133,11 @@ def begin(
     if before is not None and not replace:
         _refuse_another_config(folder, config, before)
     _hold(folder)
-    if replace:  # what a kill of this very emptying left has no record
+    if replace:
         _empty(folder)
         before = None
+    for partial in folder.glob(".partial-*"):  # what a kill left of files that were being written
+        partial.unlink(missing_ok=True)
     run = Run(
         stage=stage,
         config=now,

@@ -56,6 +56,7 @@ def test_the_columns_are_those_that_are_named_in_order():
         ("a if b else a", "no place in a formula"),
         ("'x' * 9", "no place in a formula"),
         ("a << 3", "no place in a formula"),
+        ("a + " + "-" * 1_900 + "1", "nested too deeply|no formula"),
         ("a + 1" + "0" * 400, "no place in a formula"),
         ("True + a", "no place in a formula"),
         ("sqrt(a, key=b)", "no function|no place"),

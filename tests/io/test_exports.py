@@ -274,3 +274,10 @@ def test_images_of_another_length_or_size_are_refused_and_nothing_is_left(tmp_pa
     with pytest.raises(ValueError, match=r"reals must be uint8 \(3, 8, 8, 3\), got uint8 \(4, 8, 8, 3\)"):
         write_release(tmp_path / "r.h5", [wrong])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_votable_holds_no_character_that_xml_cannot(tmp_path):
+    table = pa.table({"source": pa.array(["\x1b[31mred.png", None, "a\x00b\ufffe", "née"])})
+    write(exports.write_votable, tmp_path / "t.vot", table)
+    back = parse(tmp_path / "t.vot").get_first_table().to_table()
+    assert [str(each) for each in back["source"]] == ["?[31mred.png", "", "a?b?", "née"]

@@ -10,7 +10,7 @@ from astropy.coordinates import SkyCoord
 from numpy.testing import assert_allclose, assert_array_equal
 
 from peculiar.io.answers import Answers
-from peculiar.io.services import NED_URL, XMATCH_URL, Asker, find_service
+from peculiar.io.services import NED_URL, ROW, XMATCH_URL, Asker, find_service
 
 local = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "services.py")))
 RADIUS = 20.0
@@ -184,3 +184,23 @@ def test_answers_are_kept_by_position_and_question(server, tmp_path):
     assert len(Answers(tmp_path, "simbad 21").missing(ra, dec)[0]) == 61
     assert Answers(tmp_path, "simbad 21").pairs(*left).num_rows == 0
     assert sum(pq.read_metadata(each).num_rows for each in tmp_path.glob("*.parquet")) >= 61
+
+
+@pytest.mark.parametrize(
+    "lies",
+    [{"angDist": 5_000.0}, {"angDist": -3.0}, {"angDist": np.nan}, {"peculiar_row": -1}, {"peculiar_row": 2**40}],
+)
+def test_pairs_that_were_not_asked_for_are_refused(server, lies):
+    ra, dec = positions(server)
+    row = {ROW if name == "peculiar_row" else name: value for name, value in lies.items()}
+    server.lies = row
+    with pytest.raises(ValueError, match="pairs that were not asked for"):
+        asked("simbad", ra, dec)
+
+
+def test_what_has_no_name_is_told_apart_by_its_row(server):
+    ra, dec = positions(server)
+    server.lies = {"main_id": ""}
+    pairs = asked("simbad", ra, dec)
+    assert pairs["known_as"].null_count == 1
+    assert pairs["counterpart"].null_count == 0

@@ -626,5 +626,5 @@ def test_errors_are_in_their_own_unit_and_those_of_something_else_are_refused(tm
     np.testing.assert_allclose(found.ivar, 25.0)
     table["err"].unit = "km / s"
     table.write(path, overwrite=True)
-    with pytest.raises(ValueError, match="gives err in km / s and flux in .* do not belong together"):
+    with pytest.raises(ValueError, match=r"gives err in km / s and flux in .* do not belong together"):
         read_spectrum(path, medium="vacuum", resolution=2_000)

@@ -76,3 +76,23 @@ def test_more_columns_of_ones_own_go_into_another_folder(atlas):
     ranking = atlas.ranking()
     np.testing.assert_allclose(ranking.column("ratio"), ranking.column("i_cmodel_exp_ellipse_11") / 0.3)
     assert "r_eff_paper" in ranking.numbers
+
+
+@pytest.mark.parametrize(
+    "name", ["rank", "is_masked", "group_id", "score_disc_sigma", "latent", "interest", "magnitude"]
+)
+def test_a_name_that_others_have_or_may_give_is_refused(atlas, name):
+    with pytest.raises(ValueError, match=f"a column (is called )?{name} already"):
+        atlas.derive(columns=f"{name} = g_cmodel_flux * 2")
+
+
+def test_one_name_is_one_column_whoever_comes_first(atlas, tmp_path):
+    atlas.derive(name="a", columns="y = g_cmodel_flux * 2")
+    with pytest.raises(ValueError, match="a column is called y already"):
+        atlas.derive(name="b", columns="y = g_cmodel_flux * 3")
+    pa.parquet.write_table(
+        pa.table({"object_id": atlas.survey.object_ids(), "y": np.zeros(64)}), tmp_path / "y.parquet"
+    )
+    with pytest.raises(ValueError, match="has y already"):
+        atlas.add_columns(tmp_path / "y.parquet")
+    atlas.derive(name="a", columns="y = g_cmodel_flux * 2")  # the same again is no other's

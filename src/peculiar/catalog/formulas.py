@@ -75,7 +75,10 @@ def parse_formula(text: str) -> Formula:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"{text!r} is no formula: {error}; write it as -2.5 * log10(g_flux / r_flux)") from error
     names: dict[str, None] = {}
-    _check(body, text, names)
+    try:
+        _check(body, text, names)
+    except RecursionError as error:
+        raise ValueError(f"the formula {text[:60]!r}... is nested too deeply") from error
     if not names:
         raise ValueError(f"the formula {text!r} names no column")
     return Formula(text.strip(), tuple(names), body)

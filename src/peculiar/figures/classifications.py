@@ -28,12 +28,14 @@ def choose_surest(
 ) -> tuple[Int64[np.ndarray, " k"], Int64[np.ndarray, " m"]]:
     """Row numbers of the highest lower bounds, and of the lowest upper ones, the surest first; none is in both.
 
-    NaN is in neither; of equal ones the smaller `tie` goes first. Of fewer than `2 n_shown` half are on each side.
+    NaN is in neither; of equal ones the smaller `tie` goes first. Of fewer than `2 n_shown` half are on each side, and
+    none is among the least whose bounds have their middle above one half.
     """
     finite = np.flatnonzero(np.isfinite(lower))
     n = min(n_shown, -(-len(finite) // 2))
     most = finite[np.lexsort((tie[finite], -lower[finite]))][:n]
     least = finite[np.lexsort((tie[finite], upper[finite]))]
+    least = least[lower[least] + upper[least] <= 1]
     return most, least[~np.isin(least, most)][:n]
 
 

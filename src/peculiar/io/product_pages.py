@@ -75,7 +75,9 @@ def describe_product(
         Other pages of the product, by what they are called.
     """
     own = (FINISHED, STARTED, LOCK, CHECKSUMS, PAGE, CROISSANT)
-    paths = sorted(path for path in home.rglob("*") if path.is_file() and path.name not in own)
+    paths = sorted(
+        path for path in home.rglob("*") if path.is_file() and not path.is_symlink() and path.name not in own
+    )
     paths = [path for path in paths if not any(part.startswith(".") for part in path.relative_to(home).parts)]
     with track("digests", len(paths)) as advance:
         files = digest_files(home, paths, advance)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from astropy.coordinates import BaseCoordinateFrame
 
 MOC_AT_ONCE = 1_000_000  # positions that a MOC is asked about at a time
+MAX_BYTES = 500_000_000  # five million shapes; a file that is packed may hold any amount
 NEEDS = 'pip install "peculiar[catalog]"'
 # DS9's names of the frames whose lengths are angles, and astropy's (https://ds9.si.edu/doc/ref/region.html).
 FRAMES = {
@@ -136,7 +137,10 @@ def _text_of(path: Path) -> str:
             f"{path} is a FITS file; FITS regions hold pixels of one image, so save them from DS9 in fk5 or icrs; if "
             "it is a MOC, give it as one of the mocs"
         )
-    raw = gzip.decompress(path.read_bytes()) if head.startswith(b"\x1f\x8b") else path.read_bytes()
+    with gzip.open(path) if head.startswith(b"\x1f\x8b") else path.open("rb") as file:
+        raw = file.read(MAX_BYTES + 1)
+    if len(raw) > MAX_BYTES:
+        raise ValueError(f"{path} has more than {MAX_BYTES / 1e6:.0f} MB of text, unpacked; split it")
     return raw.decode("utf-8", errors="replace")  # labels may be in any encoding; what is read is ASCII
 
 
@@ -335,7 +339,12 @@ def _read_moc(path: Path) -> Any:
         raise ImportError(f"{path} needs the package mocpy to be read: {NEEDS}") from error
     form = "fits" if head.startswith(b"SIMPLE  =") else "json" if head.lstrip().startswith(b"{") else "ascii"
     try:
-        return MOC.load(path, format=form)
+        moc = MOC.load(path, format=form)
     except OSError as error:
         why = " ".join(str(error).split())
         raise ValueError(f"{path} is no MOC of the sky in FITS, JSON or ASCII form: {why}") from error
+    if moc.empty() or not 0 < moc.sky_fraction <= 1:
+        raise ValueError(
+            f"{path} holds no cell of the sky; orders go from 0 to 29, cells from 0 to 12 times 4^order - 1"
+        )
+    return moc

@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from peculiar.io.archives.archive import host_of
-from peculiar.io.archives.transport import MAX_WAIT, PASSING, Pace, connected, named, retry_after
+from peculiar.io.archives.transport import DEADLINE, MAX_WAIT, PASSING, Pace, connected, named, retry_after
 from peculiar.io.entries import quiet
 from peculiar.io.ids import find_column
 from peculiar.io.votables import NoVOTable, Reply, array, numbers, read_reply, row_texts, texts
@@ -125,7 +127,7 @@ class Asker:
         if not 0 < radius_arcsec <= MAX_RADIUS:
             raise ValueError(f"radius_arcsec must be above 0 and at most {MAX_RADIUS:g}, got {radius_arcsec}")
         self.service, self.radius_arcsec, self.columns = service, radius_arcsec, tuple(columns)
-        self.n_tries, self.pause_seconds = n_tries, pause_seconds
+        self.n_tries, self.pause_seconds, self.timeout_seconds = n_tries, pause_seconds, timeout_seconds
         self._pace, self._url = Pace(pause_seconds), service.url
         self._connection = connected(timeout_seconds, 1, None)
         self._client: httpx.Client | None = None
@@ -188,16 +190,17 @@ class Asker:
         data["cat2"] = self.service.key  # astroquery 0.4.11 makes "vizier:simbad" of simbad; the manual knows no such
         reply = self._answered(data, files["files"], (ROW, "angDist"))
         table = reply.table
-        place, separation = numbers(table[ROW]).astype(np.int64), numbers(table["angDist"])
+        rows_asked, separation = self._row_numbers(table), numbers(table["angDist"])
+        place = np.where(np.isfinite(rows_asked), rows_asked, -1).astype(np.int64)
         if self.service.key == "simbad":
             self._must_have(table.colnames, ("main_id", "main_type"))
             name, kind = texts(table["main_id"]), texts(table["main_type"])
-            counterpart = name
+            counterpart = self._named(name, table)
         else:
             others = [each for each in table.colnames if each not in (ROW, RA, DEC, "angDist")]
             counterpart, kind = row_texts(table, others), pa.nulls(len(table), pa.string())
             name = pa.nulls(len(table), pa.string()) if reply.main_id is None else texts(table[reply.main_id])
-        return self._pairs(place, separation, (counterpart, name, kind), table, np.arange(len(table)))
+        return self._pairs(place, separation, (counterpart, name, kind), table, np.arange(len(table)), len(ra))
 
     def _ned(self, ra: np.ndarray, dec: np.ndarray) -> pa.Table:
         """By NED's table access: one query of as many cones; which is whose is told by positions here."""
@@ -220,14 +223,30 @@ class Asker:
             *(ra, dec, numbers(table["ra"]), numbers(table["dec"])), self.radius_arcsec
         )
         name, taken = texts(table["prefname"]), pa.array(row)
-        said = (name.take(taken), name.take(taken), texts(table[kind]).take(taken))
-        return self._pairs(place, separation, said, table, row)
+        counterpart = self._named(name, table)
+        said = (counterpart.take(taken), name.take(taken), texts(table[kind]).take(taken))
+        return self._pairs(place, separation, said, table, row, len(ra))
 
     def _pairs(
-        self, place: np.ndarray, separation: np.ndarray, said: tuple[pa.Array, ...], table: Any, row: np.ndarray
+        self,
+        place: np.ndarray,
+        separation: np.ndarray,
+        said: tuple[pa.Array, ...],
+        table: Any,
+        row: np.ndarray,
+        n_asked: int,
     ) -> pa.Table:
         """Pairs with the columns that are wanted of a table's rows, under their names behind an underscore."""
         self._must_have(table.colnames, self.columns)
+        farthest = 1.01 * self.radius_arcsec + 0.01  # as services round
+        is_pair = (separation >= 0) & (separation <= farthest) & (place >= 0) & (place < n_asked)
+        if not is_pair.all():
+            first = int(np.flatnonzero(~is_pair)[0])
+            raise ValueError(
+                f"{self.service.host} answers with pairs that were not asked for: position {place[first]} of "
+                f"{n_asked}, {separation[first]} arcsec where {self.radius_arcsec:g} was the most; nothing of it is "
+                "kept"
+            )
         arrays = [pa.array(place), pa.array(separation), *said]
         fields = [pa.field(name, each.type) for name, each in zip(PAIRS, arrays, strict=True)]
         for name in self.columns:
@@ -236,6 +255,25 @@ class Asker:
             fields.append(pa.field(f"_{name}", values.type, metadata={k: v for k, v in metadata.items() if v}))
             arrays.append(values.take(pa.array(row)))
         return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+    def _row_numbers(self, table: Any) -> np.ndarray:
+        """Which position each row is of, as was uploaded."""
+        try:
+            found = numbers(table[ROW])
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"{self.service.host} answers with row numbers that are none: {str(error)[:100]}"
+            ) from error
+        if found.ndim != 1:
+            raise ValueError(f"{self.service.host} answers with row numbers that are lists")
+        return found
+
+    def _named(self, name: pa.Array, table: Any) -> pa.Array:
+        """What tells counterparts apart: their names, and where there is none the whole row."""
+        if not name.null_count:
+            return name
+        others = [each for each in table.colnames if each not in (ROW, RA, DEC, "angDist")]
+        return pc.coalesce(name, row_texts(table, others))
 
     def _must_have(self, there: Sequence[str], names: Sequence[str]) -> None:
         missing = [name for name in names if name not in there]
@@ -263,7 +301,7 @@ class Asker:
                 if reply.is_cut_off:
                     raise TooMany
                 if reply.error:
-                    raise ValueError(f"{self.service.host} says: {reply.error}")
+                    raise ValueError(f"{self.service.host} says: {reply.error[:300]}")
                 self._must_have(reply.table.colnames, needed)
                 return reply
         raise ConnectionError(
@@ -277,24 +315,31 @@ class Asker:
 
         assert self._client is not None
         self._pace.wait()
-        n_bytes = 0
+        n_bytes, began = 0, time.monotonic()
         try:
             with self._client.stream(
                 *("POST", self._url), data=dict(data), files=files, follow_redirects=False
             ) as response:
                 if response.has_redirect_location:  # followed here: httpx would make a GET of it, without the form
-                    self._url = str(response.url.join(response.headers["Location"]))
+                    moved = response.url.join(response.headers["Location"])
+                    if moved.scheme not in ("http", "https"):
+                        raise ValueError(f"{self.service.host} sends on to {str(moved)[:100]}, which is no web address")
+                    self._url = str(moved)
                     return f"moved to {host_of(self._url)}"
                 if response.status_code != 200:
                     return self._refused(response)
                 with path.open("wb") as file:
                     for block in response.iter_bytes(BLOCK):
                         n_bytes += file.write(block)
+                        if time.monotonic() - began > DEADLINE * self.timeout_seconds:
+                            return "too slow to wait for"
                         if n_bytes > MAX_BYTES:
                             raise TooMany
             return "" if n_bytes else "an empty answer"
         except httpx.TimeoutException:
             return "timed out"
+        except httpx.DecodingError:
+            return "not packed as it says"
         except httpx.TransportError as error:
             is_cut = isinstance(error, httpx.ReadError | httpx.RemoteProtocolError)
             return "connection cut" if is_cut else f"no connection: {named(error)}"

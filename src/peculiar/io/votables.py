@@ -30,6 +30,13 @@ class Reply:
     error: str
 
 
+# Astropy's and expat's, and what a hostile answer makes of them: nests of thousands, rows by the billion.
+READ_ERRORS = (
+    *(OSError, ValueError, TypeError, IndexError, KeyError, SyntaxError),
+    *(MemoryError, RecursionError, OverflowError),
+)
+
+
 def read_reply(path: Path) -> Reply:
     """Read a service's answer. One that is an error, or empty, has an empty table.
 
@@ -47,7 +54,7 @@ def read_reply(path: Path) -> Reply:
             states = {each.value: each.content or "no reason given" for each in infos if each.name == "QUERY_STATUS"}
             first = tables[0] if tables else votable.tree.TableElement(found)
             rows = first.to_table(use_names_over_ids=True)
-    except (OSError, ValueError, TypeError, IndexError, KeyError, SyntaxError) as error:  # astropy's and expat's
+    except READ_ERRORS as error:
         raise NoVOTable(" ".join(str(error).split())[:100]) from error
     if not tables and not states:
         raise NoVOTable("no table in it")

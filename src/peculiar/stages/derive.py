@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
-from peculiar.joined import SURVEY
+from peculiar.joined import SURVEY, refuse_taken
 from peculiar.ranking import columns_of
 from peculiar.run import Run, Track, begin, finish, home_of, quiet
 from peculiar.survey import Table
@@ -79,16 +79,18 @@ def what_to_derive(folder: Path, config: DeriveConfig, name: str = "main") -> "l
     objects = columns_of(folder, config.of)
     own = {each.name for each in objects.base.schema if _is_number(each.type)}
     known = derivable(own) if name == "main" else []  # once, not in every folder
-    known = [each for each in known if each.column.name not in objects.base.schema.names]
+    others = {each for part in objects.parts_but_of(f"derived/{name}") for each in part}
+    known = [each for each in known if each.column.name not in others]
     there = own | {each.column.name for each in known}
     mine = parse_columns(config.columns)
     for each in mine:
         lacking = [column for column in each.formula.names if column not in there]
         if lacking:
             raise ValueError(f"{config.of} has no numbers {', '.join(lacking)}, which {each.column.name} is made of")
-        if each.column.name in objects.base.schema.names or each.column.name in there:
+        if each.column.name in there:
             raise ValueError(f"{config.of} has a column {each.column.name} already; take another name")
         there.add(each.column.name)
+    refuse_taken(objects, [each.column.name for each in mine], but_of=f"derived/{name}")
     if not known and not mine:
         raise ValueError(
             f"nothing can be derived of {config.of}: sizes and colors need columns such as i_cmodel_exp_ellipse_11 and "

@@ -181,6 +181,8 @@ def _gather(parent: Path) -> None:
         else:
             log.warning("the spectrum of object %s was begun and not finished; measure it again", home.name)
     declared = {name: each for row in rows.values() for name, each in row.items()}
+    own = Survey(parent.parent.parent / "survey" / "table.lance").schema.names
+    named = {name: f"{name}_measured" if name in own else name for name in declared}  # the survey's own stay
     ids = sorted(rows)
     arrays, fields = [pa.array(ids, pa.int64())], [pa.field("object_id", pa.int64())]
     for name, said in declared.items():
@@ -191,7 +193,7 @@ def _gather(parent: Path) -> None:
             kind = pa.string()
         arrays.append(pa.array(values, kind))
         metadata = {key: said[key] for key in ("unit", "description")}
-        fields.append(pa.field(name, kind, metadata=metadata))
+        fields.append(pa.field(named[name], kind, metadata=metadata))
     run = begin(parent, "lines", LinesTableConfig(), inputs={}, replace=False)
     Table(parent / "table.lance").overwrite([pa.record_batch(arrays, schema=pa.schema(fields))])
     finish(parent, run, n_objects=len(ids))

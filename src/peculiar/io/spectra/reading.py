@@ -18,6 +18,8 @@ from peculiar.io.spectra.text import text_columns
 from peculiar.io.spectra.units import parse_unit
 from peculiar.spectra.spectrum import Spectrum
 
+MAX_BYTES = 500_000_000  # a file that is packed may hold any amount
+
 
 def read_spectrum(
     path: str | os.PathLike[str],
@@ -135,7 +137,10 @@ def _read(path: Path, options: SpectrumOptions) -> RawSpectrum:
         start = file.read(80)
         if start.startswith(b"SIMPLE"):
             return read_fits_spectrum(path, options)
-        text = _decoded(start + file.read())
+        content = start + file.read(MAX_BYTES)
+    if len(content) >= MAX_BYTES:
+        raise Refused(f"has more than {MAX_BYTES / 1e6:.0f} MB of text, unpacked: no spectrum is so long")
+    text = _decoded(content)
     if text.startswith("# %ECSV"):
         table = Table.read(text, format="ascii.ecsv")
         columns = [_column_of(table[name], name) for name in table.colnames]
