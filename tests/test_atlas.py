@@ -1,4 +1,6 @@
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from numpy.testing import assert_array_equal
 
@@ -141,3 +143,26 @@ def test_an_atlas_can_be_moved(copy, ranked, tmp_path):
     assert_array_equal(Atlas(moved).top(5)["object_id"], Atlas(ranked).top(5)["object_id"])
     assert all(each.is_right for each in Atlas(moved).check())
     assert set(states(Atlas(moved)).values()) == {"complete", "absent"}  # absent: there is no release
+
+
+def test_tables_keep_whole_numbers_and_truths_with_gaps(copy, ranked, tmp_path):
+    atlas = Atlas(copy(ranked))
+    ids = atlas.survey.object_ids()
+    large = 7_849_617_819_463_822_536
+    table = pa.table({"object_id": ids[:3], "sid": [large, large + 1, large + 2], "is_far": [True, False, True]})
+    pa.parquet.write_table(table, tmp_path / "t.parquet")
+    atlas.add_columns(tmp_path / "t.parquet")
+    scores = atlas.scores(ids[:5])
+    assert scores["sid"].dtype == np.int64
+    assert scores["sid"].tolist() == [large, large + 1, large + 2, None, None]
+    assert scores["is_far"].tolist() == [True, False, True, None, None]
+    assert atlas.select(f"sid = {large + 1}").tolist() == [ids[1]]
+    assert atlas.select("is_far = true").tolist() == atlas.select("is_far = 1").tolist()
+    assert len(atlas.select("is_far = false")) == 1
+
+
+def test_what_was_refused_at_once_does_not_stand_in_the_way(copy, ranked):
+    atlas = Atlas(copy(ranked))
+    with pytest.raises(ValueError, match="at most 3600"):
+        atlas.group(5_000.0)
+    assert atlas.group(50.0).outputs["n_objects"] == 64

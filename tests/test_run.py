@@ -58,6 +58,9 @@ def test_an_interrupted_stage_keeps_its_first_time_of_start(tmp_path):
 
 def test_another_config_is_refused_naming_the_field_and_both_values(tmp_path):
     begin(tmp_path, "score", Config(), inputs={})
+    begin(tmp_path, "score", Config(weight=0.7), inputs={})  # nothing was written yet: any config may be
+    begin(tmp_path, "score", Config(), inputs={})
+    (tmp_path / "rows").touch()
     with pytest.raises(ValueError, match=r"weight was 0\.3, now 0\.5.*--replace"):
         begin(tmp_path, "score", Config(weight=0.5), inputs={})
     with pytest.raises(ValueError, match=r"bands was \['i', 'r'\], now \['g'\]"):
@@ -152,6 +155,7 @@ def test_what_a_kill_leaves_of_a_replaced_folder_does_not_pass_for_complete(tmp_
 
 def test_a_field_that_an_older_record_does_not_have_was_as_its_default(tmp_path):
     begin(tmp_path, "score", Config(), inputs={})
+    (tmp_path / "rows").touch()
     record = json.loads((tmp_path / "started.json").read_text())
     del record["config"]["bands"]
     (tmp_path / "started.json").write_text(json.dumps(record))

@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -899,17 +899,8 @@ def _astropy(table: "pa.Table") -> "astropy.table.Table":
     import astropy.table
 
     from peculiar.catalog.columns import describe
+    from peculiar.io.exports import astropy_column
 
     described = describe(table)
-    columns: Iterable[tuple[str, Any]] = zip(described.schema.names, described.columns, strict=True)
-    result = astropy.table.Table()
-    for name, column in columns:
-        values = column.to_numpy()
-        if column.null_count and values.dtype.kind == "O":
-            values = np.ma.array([each or "" for each in values], mask=column.is_null().to_numpy())
-        metadata = described.schema.field(name).metadata or {}
-        result[name] = astropy.table.MaskedColumn(values) if np.ma.isMaskedArray(values) else values
-        result[name].description = metadata.get(b"description", b"").decode() or None
-        if unit := metadata.get(b"unit", b"").decode():
-            result[name].unit = unit
-    return result
+    columns = zip(described.schema, described.columns, strict=True)
+    return astropy.table.Table([astropy_column(column.combine_chunks(), field) for field, column in columns])

@@ -38,6 +38,7 @@ PARENTS = (
     *("derived", "masks", "crossmatches", "classifications", "spectra"),
 )
 SCAN_ROWS = 65_536
+EXACT = 2.0**53  # beyond it not every integer is a float64
 MANY = 2_000  # objects of one question from which rows are looked up by number
 # What a catalog that is no ranking is ordered by: the first that it has; else by id.
 CATALOG_ORDER = ("score_disc_sigma", "score_anom_sigma")
@@ -300,7 +301,14 @@ class Joined:
         """A column as a filter reads it: ids whole, numbers as float64, texts."""
         if is_id(name):
             return self.object_ids if name == "object_id" else self.group_ids(name)
-        return self.column(name) if name in self.numbers else self.texts(name)
+        if name not in self.numbers:
+            return self.texts(name)
+        values = self.column(name)
+        import pyarrow as pa
+
+        if pa.types.is_integer(self.schema.field(name).type) and (np.abs(values) > EXACT).any():
+            return self.group_ids(name)  # ids of other catalogs: to the last digit
+        return values
 
     def group_ids(self, name: str = "group_id") -> np.ndarray:
         """The groups of all objects, int64 to the last digit, 0 in none, in the order of `object_ids`.

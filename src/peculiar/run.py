@@ -105,6 +105,11 @@ def _empty(folder: Path) -> None:
     (folder / EMPTYING).unlink()
 
 
+def _holds_work(folder: Path) -> bool:
+    """Whether anything but a record was written: what was refused at once is not gone on with."""
+    return folder.is_dir() and any(path.name not in (STARTED, LOCK, EMPTYING) for path in folder.iterdir())
+
+
 def begin(
     folder: Path,
     stage: str,
@@ -130,7 +135,7 @@ def begin(
     before = read_run(folder) or read_started(folder)
     if before is not None and before.stage != stage:
         raise ValueError(f"{folder} was made by {before.stage}, not by {stage}; take another --name")
-    if before is not None and not replace:
+    if before is not None and not replace and _holds_work(folder):
         _refuse_another_config(folder, config, before)
     _hold(folder)
     if replace:

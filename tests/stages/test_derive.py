@@ -96,3 +96,15 @@ def test_one_name_is_one_column_whoever_comes_first(atlas, tmp_path):
     with pytest.raises(ValueError, match="has y already"):
         atlas.add_columns(tmp_path / "y.parquet")
     atlas.derive(name="a", columns="y = g_cmodel_flux * 2")  # the same again is no other's
+
+
+def test_a_formula_elsewhere_may_name_what_can_be_derived_and_no_id(atlas):
+    run = atlas.derive(name="mine", columns="double = 2 * axis_ratio; is_large = max(r_eff_paper, 1) - 1")
+    assert set(run.outputs["formulas"]) == {"double", "is_large"}
+    ranking = atlas.ranking()
+    assert "axis_ratio" not in ranking.numbers
+    xx = ranking.column("i_cmodel_exp_ellipse_11")
+    ratio = np.sqrt(np.minimum(xx, 0.3) / np.maximum(xx, 0.3))
+    np.testing.assert_allclose(ranking.column("double"), 2 * ratio, atol=1e-7)
+    with pytest.raises(ValueError, match="no numbers object_id"):
+        atlas.derive(name="other", columns="x = object_id + 0")

@@ -120,11 +120,13 @@ def _explained(ranks: np.ndarray, columns: list[np.ndarray], seed: int) -> float
     """Part of the variance of the ranks that is predicted for objects that were not seen."""
     from sklearn.ensemble import HistGradientBoostingRegressor
     from sklearn.model_selection import KFold, cross_val_predict
+    from threadpoolctl import threadpool_limits
 
     usable = [each for each in columns if np.isfinite(each).any()]
     if not usable:
         return 0.0
     trees = HistGradientBoostingRegressor(max_iter=MAX_TREES, max_leaf_nodes=MAX_LEAVES, random_state=seed % 2**32)
     folds = KFold(N_FOLDS, shuffle=True, random_state=seed % 2**32)
-    predicted = cross_val_predict(trees, np.column_stack(usable), ranks, cv=folds)
+    with threadpool_limits(1):  # small trees: threads would wait for each other, on a busy machine for minutes
+        predicted = cross_val_predict(trees, np.column_stack(usable), ranks, cv=folds)
     return float(1 - ((ranks - predicted) ** 2).sum() / ((ranks - ranks.mean()) ** 2).sum())

@@ -123,7 +123,8 @@ class _Parser:
 
     def must_be(self, node: _Node, kind: Kind, what: str) -> None:
         if node.kind != kind:
-            self.refuse(f"{what}; this is a {node.kind}")
+            hint = "; compare it, as is_masked = true" if {node.kind, kind} == {"number", "truth"} else ""
+            self.refuse(f"{what}; this is a {node.kind}{hint}")
 
     def advance(self) -> None:
         """Read the next token."""
@@ -208,6 +209,8 @@ class _Parser:
         return result or left
 
     def comparison(self, left: _Node, sign: str, right: _Node) -> _Node:
+        if {left.kind, right.kind} == {"number", "truth"} and sign in ("=", "==", "!="):
+            left, right = (_as_number(each) if each.kind == "truth" else each for each in (left, right))
         if left.kind != right.kind or left.kind == "truth":
             self.refuse(f"a {left.kind} cannot be compared with a {right.kind}")
         if left.kind == "text":
@@ -385,6 +388,11 @@ def _is_in(values: np.ndarray, items: list[Any]) -> np.ndarray:
     for each in items:
         found |= values == each
     return found
+
+
+def _as_number(node: _Node) -> _Node:
+    """True and false as 1 and 0, which columns of truths hold: is_masked = true."""
+    return _Node("number", lambda column, n: np.asarray(node.values(column, n), np.float64))
 
 
 def _both(left: _Node, right: _Node, act: Callable[[Any, Any], Any], kind: Kind) -> _Node:

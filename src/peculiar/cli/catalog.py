@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from peculiar.cli.commands import QUARANTINED, AtlasArgument, NameOption, ReplaceOption, app, open_atlas, with_options
-from peculiar.cli.console import console, escaped, print_rows
+from peculiar.cli.console import console, escaped
 from peculiar.stages.bundle import BundleConfig
 from peculiar.stages.classify import ClassifyConfig
 from peculiar.stages.crossmatch import CrossmatchConfig
@@ -60,7 +60,10 @@ def derive(atlas: AtlasArgument, name: NameOption = "main", replace: ReplaceOpti
     min max angle; it has no value where a part of it has none."""
     options = {key: value for key, value in given.items() if value is not None}
     run = open_atlas(atlas).derive(name=name, replace=replace, **options)
-    print_rows(["column", "is"], list(run.outputs["formulas"].items()), f"derive: {run.outputs['n_objects']:,} objects")
+    console().print(f"derive: {run.outputs['n_objects']:,} objects")
+    for column, formula in run.outputs["formulas"].items():
+        without = run.outputs["n_without"][column]
+        console().print(f"{column} = {escaped(formula)}" + (f"   ({without:,} without a value)" if without else ""))
 
 
 with_options(derive, DeriveConfig)

@@ -77,7 +77,8 @@ def read_classifications(path: Path, *, task: str = "", workflow: str = "") -> I
         object_id, label (or interesting, answer, class, vote), and perhaps user_name (or user, user_id, expert). CSV is
         streamed, other formats are read whole.
     task
-        Of an export, the task whose answers are read ("T0"); empty: the first of each. Of a table, the column.
+        Of an export, the task whose answers are read ("T0"); empty: the one that the first record answers first. Of a
+        table, the column.
     workflow
         The id of the workflow whose classifications are read; empty: the only one.
 
@@ -174,6 +175,7 @@ def _votes(records: Iterator[Record], path: Path, task: str, workflow: str) -> I
             continue
         if is_export and not _is_of(record, workflow, seen, path):
             continue
+        task = task or (_first_task(record) if is_export else "")  # that of the first answer, for all
         try:
             yield _exported(number, record, task) if is_export else _told(number, record, answers)
         except UncountableError as refused:
@@ -255,6 +257,15 @@ def _answers(annotations: Any, task: str) -> tuple[str, ...]:
     if not all(isinstance(each, str) for each in values):
         raise UncountableError(NO_TEXT, value)
     return tuple(dict.fromkeys(_plain(each) for each in values))
+
+
+def _first_task(record: Mapping[str, str]) -> str:
+    """The task that a record answers first; empty where that cannot be read."""
+    try:
+        annotations = DECODER.decode(record["annotations"])
+    except (ValueError, RecursionError):
+        return ""
+    return next((name for name, _ in _tasks(annotations)), "") if isinstance(annotations, list) else ""
 
 
 def _tasks(annotations: list[Any]) -> Iterator[tuple[str, Any]]:

@@ -86,7 +86,7 @@ def write_votable(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatc
             raise ValueError(f"a VOTable may have {MAX_VOTABLE_ROWS} rows; select fewer, or write Parquet or FITS")
         parts.append(to_plain(batch, plain))
     rows = _speakable(pa.Table.from_batches(parts, schema=plain))
-    columns = [_astropy_column(rows[field.name].combine_chunks(), field) for field in plain]
+    columns = [astropy_column(rows[field.name].combine_chunks(), field) for field in plain]
     with warnings.catch_warnings():
         # A user's unit may be none that the standard knows ("nanomaggies"): it is kept as it is spelled.
         warnings.simplefilter("ignore", W50)
@@ -125,7 +125,7 @@ def _speakable(rows: pa.Table) -> pa.Table:
     return rows
 
 
-def _astropy_column(array: pa.Array, field: pa.Field) -> Any:
+def astropy_column(array: pa.Array, field: pa.Field) -> Any:
     """Return the masked astropy column of an Arrow array, with unit, description and UCD."""
     from astropy.table import MaskedColumn
     from astropy.units import Unit

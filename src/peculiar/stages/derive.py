@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
-from peculiar.joined import SURVEY, refuse_taken
+from peculiar.joined import SURVEY, is_id, refuse_taken
 from peculiar.ranking import columns_of
 from peculiar.run import Run, Track, begin, finish, home_of, quiet
 from peculiar.survey import Table
@@ -51,23 +51,26 @@ def derive(
         Nothing can be derived of the columns there are, or a formula names one that is not there.
     """
     objects = columns_of(folder, config.of)
-    made = what_to_derive(folder, config, name)
+    made, steps = what_to_derive(folder, config, name)
     home = home_of(folder, "derived", name)
     run = begin(home, "derive", config, inputs={}, reads={config.of: objects.run.identity}, replace=replace)
+    n_without = {each.column.name: 0 for each in made}
     with track("deriving columns", len(objects)) as advance:
 
         def batches() -> "Iterator[pa.RecordBatch]":
-            for batch in _computed(objects.base, made):
+            for batch in _computed(objects.base, made, steps):
+                for each in made:
+                    n_without[each.column.name] += batch[each.column.name].null_count
                 yield batch
                 advance(batch.num_rows)
 
         Table(home / "table.lance").overwrite(batches())
     formulas = {each.column.name: each.formula.text for each in made}
-    return finish(home, run, n_objects=len(objects), formulas=formulas)
+    return finish(home, run, n_objects=len(objects), formulas=formulas, n_without=n_without)
 
 
-def what_to_derive(folder: Path, config: DeriveConfig, name: str = "main") -> "list[Derived]":
-    """Return the columns that can be made, the declared ones and the user's.
+def what_to_derive(folder: Path, config: DeriveConfig, name: str) -> "tuple[list[Derived], list[Derived]]":
+    """Return the columns that are made, the declared ones and the user's, and those that are only steps to them.
 
     Raises
     ------
@@ -77,11 +80,12 @@ def what_to_derive(folder: Path, config: DeriveConfig, name: str = "main") -> "l
     from peculiar.catalog.derived import derivable, parse_columns
 
     objects = columns_of(folder, config.of)
-    own = {each.name for each in objects.base.schema if _is_number(each.type)}
+    own = {each.name for each in objects.base.schema if _is_number(each.type) and not is_id(each.name)}
     known = derivable(own) if name == "main" else []  # once, not in every folder
+    steps = [] if name == "main" else derivable(own)  # that formulas may name
     others = {each for part in objects.parts_but_of(f"derived/{name}") for each in part}
     known = [each for each in known if each.column.name not in others]
-    there = own | {each.column.name for each in known}
+    there = own | {each.column.name for each in (*known, *steps)}
     mine = parse_columns(config.columns)
     for each in mine:
         lacking = [column for column in each.formula.names if column not in there]
@@ -96,25 +100,32 @@ def what_to_derive(folder: Path, config: DeriveConfig, name: str = "main") -> "l
             f"nothing can be derived of {config.of}: sizes and colors need columns such as i_cmodel_exp_ellipse_11 and "
             "g_cmodel_flux (HSC) or shape_r and flux_g (Legacy Surveys); write your own with --columns"
         )
-    return [*known, *mine]
+    wanted = {name for each in mine for name in each.formula.names}
+    return [*known, *mine], [each for each in steps if each.column.name in wanted | _needs(steps, wanted)]
+
+
+def _needs(steps: "list[Derived]", names: set[str]) -> set[str]:
+    """What the steps of these names are made of, and what those are."""
+    found = {need for each in steps if each.column.name in names for need in each.formula.names}
+    return found | _needs(steps, found - names) if found - names else found
 
 
 def _is_number(kind: "pa.DataType") -> bool:
     import pyarrow.types as types
 
-    return types.is_integer(kind) or types.is_floating(kind)
+    return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
 
 
-def _computed(table: Table, made: "list[Derived]") -> "Iterator[pa.RecordBatch]":
+def _computed(table: Table, made: "list[Derived]", steps: "list[Derived]") -> "Iterator[pa.RecordBatch]":
     import pyarrow as pa
 
-    names = {each.column.name for each in made}
-    read = sorted({name for each in made for name in each.formula.names} - names)
+    names = {each.column.name for each in (*steps, *made)}
+    read = sorted({name for each in (*steps, *made) for name in each.formula.names} - names)
     fields = [pa.field(each.column.name, pa.float64(), metadata=each.column.metadata()) for each in made]
     schema = pa.schema([pa.field("object_id", pa.int64()), *fields])
     for batch in table.scan(["object_id", *read], batch_size=ROWS_AT_ONCE):
         columns = {name: batch[name].cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False) for name in read}
-        for each in made:
+        for each in (*steps, *made):
             columns[each.column.name] = np.broadcast_to(each.formula(columns), batch.num_rows)
         values = [pa.array(columns[each.column.name], from_pandas=True) for each in made]  # NaN is null
         yield pa.record_batch([batch["object_id"], *values], schema=schema)

@@ -60,9 +60,9 @@ def group(folder: Path, config: GroupConfig, *, name: str = "main", replace: boo
     }
     if not (np.isfinite(ra) & np.isfinite(dec)).any():
         raise ValueError(f"no object of {config.of} has a position, ra and dec, to be grouped by")
+    found = group_objects(ids, ra, dec, value, radius_arcsec=config.radius_arcsec)
     home = home_of(folder, "groups", name)
     run = begin(home, "group", config, inputs={}, reads=reads, replace=replace)
-    found = group_objects(ids, ra, dec, value, radius_arcsec=config.radius_arcsec)
 
     import pyarrow as pa
 
