@@ -117,7 +117,7 @@ def listed(page):
     """Ids in the page's table of like objects, by the first word of their heading."""
     found = {}
     table = page.read_text().split("<h2>Like it</h2>")[1].split("</table>")[0]
-    for heading, object_id in re.findall(r"<tr><td>(\w+)[^<]*</td><td[^>]*>(-?\d+)</td>", table):
+    for heading, object_id in re.findall(r"<tr><td[^>]*>(\w+)[^<]*</td><td[^>]*>(-?\d+)</td>", table):
         found.setdefault(heading, []).append(int(object_id))
     return found
 

@@ -153,10 +153,11 @@ def test_objects_that_came_later_are_not_in_the_sample(copy, ingested, made, tmp
     assert set(child.object_ids().tolist()) == set(truth)
 
 
-def test_replacing_leaves_nothing_of_what_was_there_even_without_a_record(copy, ingested):
+def test_replacing_leaves_nothing_of_what_was_there_even_after_a_kill_of_the_emptying(copy, ingested):
     folder = copy(ingested)
     inject(folder, InjectConfig(**FEW))
     home = folder / "injections" / "main"
+    (home / ".emptying").touch()
     (home / "run.json").unlink()
     shutil.rmtree(home / "atlas" / "survey")
     (home / "atlas" / "scores").mkdir()

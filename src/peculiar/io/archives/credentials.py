@@ -42,5 +42,8 @@ def _from_keyring(host: str, user: str) -> tuple[str, str] | None:
         keyring = importlib.import_module("keyring")
     except ImportError:
         return None
-    found = keyring.get_credential(f"{SERVICE}:{host}", user or None)
+    try:
+        found = keyring.get_credential(f"{SERVICE}:{host}", user or None)
+    except keyring.errors.KeyringError:  # no keyring on this machine, or one that is locked
+        return None
     return None if found is None else (found.username, found.password)
