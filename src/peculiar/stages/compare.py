@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from peculiar.catalog.compare import Explained
 
 PAPER = ("r_eff_paper", "ellipticity", "i_blendedness_abs_flux", "aperture_ratio", "g_r", "r_i")  # Fig. 5
+POSITION = ("ra", "dec")  # a score that knows where it is finds the survey's seams
 MEASURES = ("brightness", "radius", "core", "spread", "background", "noise")
 THRESHOLDS = {"i_blendedness_abs_flux": 10**-0.375}  # Storey-Fisher 2021, sect. 4.2
 SAMPLES = ("score_disc", "score_gen", "score_anom")
@@ -30,7 +31,8 @@ class CompareConfig:
 
     properties: Annotated[
         tuple[str, ...],
-        "columns to compare; empty: those of the paper's Fig. 5 that there are, and what was measured on images",
+        "columns to compare; empty: those of the paper's Fig. 5 that there are, what was measured on images, a "
+        "magnitude, and position",
     ] = ()
     samples: Annotated[
         str, "samples as filters, NAME: FILTER; NAME: FILTER ...; empty: above 3 sigma in each of the three scores"
@@ -84,7 +86,10 @@ def compare_samples(
 
 def _usual(objects: Joined) -> tuple[str, ...]:
     known = [each for each in (*PAPER, *MEASURES) if each in objects.numbers]
-    return tuple(known or [each for each in objects.numbers if not is_id(each) and each != INDEX][:MAX_PROPERTIES])
+    if not known:
+        return tuple([each for each in objects.numbers if not is_id(each) and each != INDEX][:MAX_PROPERTIES])
+    magnitude = next((each for each in objects.numbers if each.endswith("_mag") or each == "magnitude"), "")
+    return (*known, *(each for each in (magnitude, *POSITION) if each in objects.numbers))
 
 
 def _usual_scores(objects: Joined) -> tuple[str, ...]:

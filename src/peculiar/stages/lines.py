@@ -22,7 +22,7 @@ class LinesConfig:
     """What `lines` can be told."""
 
     spectrum: Annotated[Path, "SDSS, DESI or ESO phase 3 file, FITS, ECSV or CSV of wave, flux, ivar or error"]
-    redshift: Annotated[float | None, "redshift, if it is known; otherwise found by the lines"] = None
+    redshift: Annotated[float | None, "redshift, if it is known to 500 km/s; otherwise found by the lines"] = None
     n_components: Annotated[int, "Gaussians a line, 1 or 2; 0: chosen by BIC"] = 0
     continuum: Annotated[
         Literal["spline", "polynomial", "model"], "fitted between the lines; model: the file's own, which has the stars"
