@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from peculiar.catalog.columns import Column
-from peculiar.catalog.formulas import Formula, parse_formula
+from peculiar.catalog.filters import Formula, parse_formula
 
 BANDS = "ugrizy"
 

@@ -1,7 +1,7 @@
 """Filters over columns as people type them, `score_joint > 3 and ra < 150`: parsed here, never SQL."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
@@ -11,10 +11,20 @@ import pyarrow.compute as pc
 
 Kind = Literal["number", "text", "truth"]
 MAX_CHARACTERS = 32_000  # a lasso of a thousand corners, or 1,500 ids
+MAX_SHOWN = 300  # characters of what was typed, in an error
 MAX_DEPTH = 40  # of brackets and of nots
 MAX_LINKS = 300  # of signs and words that join: each is a call within a call
-_FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    **{"abs": np.abs, "sqrt": np.sqrt, "log10": np.log10, "ln": np.log, "exp": np.exp}
+
+
+def angle(y: Any, x: Any) -> Any:
+    """Return the direction of (x, y) in radians, as arctan2 does; NaN where both are 0, which is no direction."""
+    return np.where((np.asarray(x) == 0) & (np.asarray(y) == 0), np.nan, np.arctan2(y, x))
+
+
+FUNCTIONS: dict[str, tuple[Callable[..., Any], int]] = {  # and how many numbers they take
+    **{"abs": (np.abs, 1), "sqrt": (np.sqrt, 1), "exp": (np.exp, 1), "ln": (np.log, 1), "log10": (np.log10, 1)},
+    **{"sin": (np.sin, 1), "cos": (np.cos, 1), "degrees": (np.degrees, 1), "radians": (np.radians, 1)},
+    **{"hypot": (np.hypot, 2), "min": (np.minimum, 2), "max": (np.maximum, 2), "angle": (angle, 2)},
 }
 _COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     **{"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal},
@@ -27,7 +37,7 @@ _TOKEN = re.compile(
         (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
       | (?P<text>"(?:[^"]|"")*"|'(?:[^']|'')*')
       | (?P<quoted>`[^`]+`)
-      | (?P<sign>\*\*|<=|>=|==|!=|[-+*/()<>=,])
+      | (?P<sign>\*\*|<=|>=|==|!=|[-+*/%()<>=,])
       | (?P<name>[^\W\d]\w*)
       | (?P<end>$)
     )""",
@@ -76,12 +86,43 @@ class Filter:
         return np.broadcast_to(np.asarray(passed, bool), (n_objects,))
 
 
+@dataclass(frozen=True)
+class Formula:
+    """A formula that was understood: what a derived column is, ours or the user's."""
+
+    text: str
+    names: tuple[str, ...]
+    _node: _Node
+
+    def __call__(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return its values, float64, for columns of one length; NaN where it has none (log10(-1), 1/0)."""
+        with np.errstate(all="ignore"):
+            values = np.asarray(self._node.values(columns.__getitem__, 0), np.float64)
+        return np.where(np.isfinite(values), values, np.nan)
+
+
+def parse_formula(text: str) -> Formula:
+    """Understand a formula: a filter's numbers, over columns of any names.
+
+    Raises
+    ------
+    ValueError
+        It is none, saying what is wrong and at which character, or names no column.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"a formula must have at most {MAX_CHARACTERS} characters, got {len(text)}")
+    names, node = _Parser(text, None).whole("number", "a formula must be a number, as -2.5 * log10(g_flux / r_flux) is")
+    if not names:
+        raise ValueError(f"the formula {text!r} names no column")
+    return Formula(text.strip(), names, node)
+
+
 def parse_filter(text: str, columns: Iterable[Column]) -> Filter:
     """Understand a filter over these columns.
 
-    Numbers are compared by ``< <= > >= == !=``, also in chains (``0 < x <= 3``), and reckoned with by ``+ - * / **``
-    and abs, sqrt, log10, ln, exp. Texts stand in quotes, in which a quote of the same kind is
-    written twice, and are compared by ``== !=``; ``contains(source, "a")`` and
+    Numbers are compared by ``< <= > >= == !=``, also in chains (``0 < x <= 3``), and reckoned with by ``+ - * / % **``
+    and abs, sqrt, log10, ln, exp, sin, cos, degrees, radians, hypot, min, max, angle. Texts stand in quotes, in which a
+    quote of the same kind is written twice, and are compared by ``== !=``; ``contains(source, "a")`` and
     ``startswith(source, "a")`` look into them. ``x in (1, 2)``, ``x not in ("a", "b")``; ``missing(x)``;
     ``inside(x, y, 0, 0, 1, 0, 1, 1)`` asks whether a place is in the polygon of these corners; ``and``, ``or``, ``not``
     and brackets. A name with signs in it (``map_x_self-supervised``) is taken whole where there is such
@@ -95,31 +136,34 @@ def parse_filter(text: str, columns: Iterable[Column]) -> Filter:
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"a filter must have at most {MAX_CHARACTERS} characters, got {len(text)}")
     parser = _Parser(text, columns)
-    return Filter(text, *parser.whole())
+    return Filter(text, *parser.whole("truth", "a filter must be true or false of an object, as score_joint > 3 is"))
 
 
 class _Parser:
     """Recursive descent; each method takes what it can from the left and returns what it means."""
 
-    def __init__(self, text: str, columns: Iterable[Column]) -> None:
+    def __init__(self, text: str, columns: Iterable[Column] | None) -> None:
+        self.is_any_name = columns is None  # a formula's: they are looked up later
+        self.what = "formula" if columns is None else "filter"
         self.text, self.place, self.depth, self.links = text, 0, 0, 0
-        self.kinds = {each.name: each.kind for each in columns}
+        self.kinds = {each.name: each.kind for each in columns or ()}
         # The longest first: "map_x_self-supervised" is one name where there is such a column.
         self.signed = sorted((each for each in self.kinds if not each.isidentifier()), key=len, reverse=True)
         self.read: dict[str, None] = {}
         self.kind, self.token, self.began = "", "", 0
         self.advance()
 
-    def whole(self) -> tuple[tuple[str, ...], _Node]:
+    def whole(self, kind: Kind, what: str) -> tuple[tuple[str, ...], _Node]:
         node = self.either()
         if self.kind != "end":
             self.refuse(f"{self.token!r} is not expected")
-        self.must_be(node, "truth", "a filter must be true or false of an object, as score_joint > 3 is")
+        self.must_be(node, kind, what)
         return tuple(self.read), node
 
     def refuse(self, what: str, at: int | None = None) -> NoReturn:
         at = self.began if at is None else at
-        raise ValueError(f"{what}, at character {at + 1} of the filter {self.text!r}")
+        shown = self.text if len(self.text) <= MAX_SHOWN else f"{self.text[:MAX_SHOWN]}..."
+        raise ValueError(f"{what}, at character {at + 1} of the {self.what} {shown!r}")
 
     def must_be(self, node: _Node, kind: Kind, what: str) -> None:
         if node.kind != kind:
@@ -247,7 +291,7 @@ class _Parser:
         return self.reckoned(self.product, {"+": np.add, "-": np.subtract})
 
     def product(self) -> _Node:
-        return self.reckoned(self.signed_power, {"*": np.multiply, "/": np.divide})
+        return self.reckoned(self.signed_power, {"*": np.multiply, "/": np.divide, "%": np.mod})
 
     def reckoned(self, part: Callable[[], _Node], signs: dict[str, Callable[[Any, Any], Any]]) -> _Node:
         node = part()
@@ -318,18 +362,31 @@ class _Parser:
             self.expect(")")
             match = _TEXT_MATCHES[name]
             return _Node("truth", lambda column, n: _truth(match(first.values(column, n), pattern=pattern), n))
-        self.expect(")")
-        if name == "missing":
-            if first.kind == "text":
-                return _Node("truth", lambda column, n: _truth(pc.is_null(first.values(column, n)), n))
-            self.must_be(first, "number", "missing asks of a number or a text")
-            return _Node("truth", lambda column, n: np.isnan(first.values(column, n)))
-        if name not in _FUNCTIONS:
-            there = ", ".join([*_FUNCTIONS, "missing", "inside", *_TEXT_MATCHES])
+        if name in FUNCTIONS:
+            return self.numbered(name, first)
+        if name != "missing":
+            there = ", ".join([*FUNCTIONS, "missing", "inside", *_TEXT_MATCHES])
             self.refuse(f"there is no function {name}; there are {there}", began)
-        self.must_be(first, "number", f"{name} takes a number")
-        act = _FUNCTIONS[name]
-        return _Node("number", lambda column, n: act(first.values(column, n)))
+        self.expect(")")
+        if first.kind == "text":
+            return _Node("truth", lambda column, n: _truth(pc.is_null(first.values(column, n)), n))
+        self.must_be(first, "number", "missing asks of a number or a text")
+        return _Node("truth", lambda column, n: np.isnan(first.values(column, n)))
+
+    def numbered(self, name: str, first: _Node) -> _Node:
+        """A function of numbers, after the first of them."""
+        act, expected = FUNCTIONS[name]
+        given = [first]
+        while self.take(","):
+            self.deeper()
+            given.append(self.either())
+            self.depth -= 1
+        self.expect(")")
+        if len(given) != expected:
+            self.refuse(f"{name} takes {expected} number{'s' * (expected > 1)}, got {len(given)}")
+        for each in given:
+            self.must_be(each, "number", f"{name} takes numbers")
+        return _Node("number", lambda column, n: act(*(each.values(column, n) for each in given)))
 
     def inside(self, x: _Node) -> _Node:
         """A polygon's corners, after the first of the two coordinates."""
@@ -350,6 +407,8 @@ class _Parser:
         return _Node("truth", lambda column, n: in_polygon(x.values(column, n), y.values(column, n), polygon))
 
     def named(self, name: str, began: int) -> _Node:
+        if self.is_any_name:
+            self.kinds[name] = "number"
         if name not in self.kinds:
             meant = _nearest(name, list(self.kinds)) or f'; a text stands in quotes, "{name}"'
             self.refuse(f"there is no column {name!r}{meant}", began)
