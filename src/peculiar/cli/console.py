@@ -95,7 +95,7 @@ def cell(value: Any) -> str:
     """A value as a table shows it."""
     if not isinstance(value, float):
         return escaped(value)
-    return f"{value:.4f}" if value == 0 or 0.1 <= abs(value) < 1e9 else f"{value:.6g}"
+    return f"{value:.4f}" if value == 0 or 0.1 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def print_top(atlas: "Atlas", n: int, by: str, ranking: str = "main", where: str = "") -> None:
