@@ -28,13 +28,13 @@ def in_cone(objects: Joined, ra: float, dec: float, radius_arcsec: float) -> np.
     ValueError
         The objects have no columns ra and dec.
     """
-    from peculiar.catalog.sphere import ARCSEC, unit_vectors
+    from peculiar.catalog.sphere import chord_of, unit_vectors
 
     if missing := [each for each in ("ra", "dec") if each not in objects.numbers]:
         raise ValueError(f"{objects.place} has no column {', '.join(missing)} to look around a place by")
     center = unit_vectors(np.array([ra]), np.array([dec]))
     apart = np.linalg.norm(unit_vectors(objects.column("ra"), objects.column("dec")) - center, axis=1)
-    return apart <= 2 * np.sin(radius_arcsec * ARCSEC / 2)
+    return apart <= chord_of(radius_arcsec)
 
 
 def labeled(objects: Joined, label: str) -> np.ndarray:

@@ -136,9 +136,10 @@ class Joined:
             taken |= set(part.names)
         return mine
 
-    def parts_but_of(self, place: str) -> "list[list[str]]":
+    def names_but_of(self, place: str) -> set[str]:
         """Names of the columns of every table but those in one folder, by its place in the atlas."""
-        return [list(each.names) for each in self._parts if each.table.path.parent != self.folder / place]
+        others = (each for each in self._parts if each.table.path.parent != self.folder / place)
+        return {name for each in others for name in each.names}
 
     def _finished(self, parent: str) -> list[Path]:
         return sorted(path.parent for path in (self.folder / parent).glob("*/run.json"))
@@ -357,7 +358,7 @@ def refuse_taken(objects: Joined, names: Iterable[str], *, but_of: str = "") -> 
     """
     from peculiar.catalog.columns import COLUMNS
 
-    theirs = {name for part in objects.parts_but_of(but_of) for name in part}
+    theirs = objects.names_but_of(but_of)
     words = {"and", "or", "not", "in", "inside", "contains", "missing", "true", "false", "null", *NOT_NUMBERS}
     given = {each for own in OWN_NAMES.values() for each in own}
     free = {"ra", "dec", "label"} - theirs  # a survey's own, where it has them

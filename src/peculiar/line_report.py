@@ -64,10 +64,9 @@ class Measured:
         """Return what a table of objects holds of it: value, unit and description by column.
 
         Fluxes and quantities are of all components together; errors are half of what holds 68 %. Fluxes are in
-        1e-17 erg / (s cm2), and left out where the spectrum's have no unit.
+        1e-17 erg / (s cm2), and left out where the spectrum's have no unit that is absolute.
         """
-        fit, unit = self.fit, self.line_unit
-        factor = _factor(unit)
+        fit, factor = self.fit, self._absolute
         best = int(np.argmin(fit.redshift_error))
         quality = "given" if self.found is None else self.found.quality
         row: dict[str, tuple[Any, str, str]] = {
@@ -83,7 +82,7 @@ class Measured:
             "separation_error": (_number(fit.separation_error), "km/s", "Its standard deviation"),
         }
         total = fit.parts.index("total")
-        for at, line in enumerate(fit.lines) if unit else ():
+        for at, line in enumerate(fit.lines) if factor else ():
             row[f"flux_{line}"] = (float(fit.flux[total, at]) * factor, CGS, f"Flux of {line}, all components")
             row[f"flux_{line}_error"] = (float(fit.flux_error[total, at]) * factor, CGS, "Its standard deviation")
         for each in self.quantities["total"]:
@@ -98,6 +97,16 @@ class Measured:
             row[f"{each.name}_limit"] = (each.limit or None, "", f"upper or lower, where {each.name} is a limit")
             row[f"{each.name}_in_range"] = (each.is_in_range, "", f"{each.name} is where its calibration holds")
         return row
+
+    @property
+    def _absolute(self) -> float:
+        """What a line's flux is in `CGS`; 0 where it is relative, or counts."""
+        from peculiar.spectra.conditions import line_flux_unit
+
+        try:
+            return line_flux_unit(self.spectrum.flux_unit) / 1e-17
+        except ValueError:
+            return 0.0
 
     @property
     def line_unit(self) -> str:
@@ -362,7 +371,7 @@ def _write_page(
         "equivalent_width_rest_error": "±",
     }
     names |= {"velocity": "velocity (km/s)", "width": "width (km/s)"}
-    rows = [[_cell(row[name]) for name in names] for row in fit.to_rows()]
+    rows: list[list[Any]] = [[row[name] for name in names] for row in fit.to_rows()]
     unit = measured.line_unit or "no absolute unit: the file gives none"
     sections.append(
         Table(
@@ -395,17 +404,6 @@ def _told(part: str, each: "Quantity") -> list[Any]:
         spread = f" ({each.low:.4g} to {each.high:.4g})" if np.isfinite(each.low) else ""
         value = f"{sign}{each.value:.4g}{spread} {each.unit}".strip()
     return [part, each.name, value + range_, each.description]
-
-
-def _cell(value: Any) -> Any:
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def _factor(unit: str) -> float:
-    """What a flux is in `CGS` of its unit; 1 where it has none."""
-    import astropy.units as u
-
-    return float(u.Unit(unit).to(CGS)) if unit else 1.0
 
 
 def _number(value: float) -> float | None:

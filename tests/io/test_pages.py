@@ -1,6 +1,7 @@
 from html.parser import HTMLParser
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
 
 from peculiar.io.pages import Facts, Picture, Table, Text, write_page
@@ -111,3 +112,9 @@ def test_a_row_of_another_length_is_refused_and_no_file_is_left(tmp_path):
 
 def test_a_report_without_sections_is_a_page(tmp_path):
     assert len(write(tmp_path / "r.html").all("main")) == 1
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf"), np.float64("-inf")])
+def test_what_is_no_number_is_none(tmp_path, value):
+    write_page(tmp_path / "p.html", "t", [Table(columns=["a", "b"], rows=[["x", value]])])
+    assert '<span class="none">none</span>' in (tmp_path / "p.html").read_text()

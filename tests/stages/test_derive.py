@@ -108,3 +108,11 @@ def test_a_formula_elsewhere_may_name_what_can_be_derived_and_no_id(atlas):
     np.testing.assert_allclose(ranking.column("double"), 2 * ratio, atol=1e-7)
     with pytest.raises(ValueError, match="no numbers object_id"):
         atlas.derive(name="other", columns="x = object_id + 0")
+
+
+def test_what_another_folder_has_is_not_made_again_and_what_follows_of_it_is(atlas):
+    atlas.derive(name="a", columns="mine = r_eff_paper / 2")
+    atlas.derive(name="b", columns="other = g_cmodel_flux * 2")
+    run = atlas.derive()
+    assert {"ellipticity", "axis_ratio", "g_r"} <= set(run.outputs["formulas"])
+    assert not {"mine", "other"} & set(run.outputs["formulas"])

@@ -171,6 +171,13 @@ def test_a_unit_that_is_not_absolute_gives_ratios_but_no_luminosity(planted):
     assert "flux_H_alpha" not in row
 
 
+@pytest.mark.parametrize("unit", ["ct / Angstrom", "ct"])
+def test_counts_give_ratios_too(planted, unit):
+    row = measure_spectrum(dataclasses.replace(planted.spectrum, flux_unit=unit), redshift=planted.redshift).row()
+    assert "abundance_N2_marino_ons" in row
+    assert "flux_H_alpha" not in row
+
+
 def test_a_comparison_sample_is_places_or_fluxes_of_which_all_four_are_seen(tmp_path):
     places, fluxes, wrong = (tmp_path / f"{each}.csv" for each in ("places", "fluxes", "wrong"))
     places.write_text("log_nii_ha,log_oiii_hb\n-0.5,0.1\nnan,0.2\n")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-from peculiar.catalog.sphere import ARCSEC, chord_of, unit_vectors
+from peculiar.catalog.sphere import ARCSEC, chord_of_near, unit_vectors
 
 PAIRS_AT_ONCE = 2_000_000  # 48 MB of pairs; memory does not grow with how crowded the sky is
 # Positions are shifted by so many radii, in four directions each: far enough to leave the object and what belongs to
@@ -68,7 +68,7 @@ class Counterparts:
     def __init__(self, ra: Float[np.ndarray, " n"], dec: Float[np.ndarray, " n"], radius_arcsec: float) -> None:
         from scipy.spatial import cKDTree
 
-        self._chord = chord_of(radius_arcsec)
+        self._chord = chord_of_near(radius_arcsec)
         is_placed = np.isfinite(ra) & np.isfinite(dec)
         refuse_no_degrees(ra[is_placed], dec[is_placed])
         # Positions that are the same are one point: the pairs of many in one place would be their number squared.
@@ -133,7 +133,9 @@ def pairs_within(
     """All pairs of two sets of positions: places in either, and separations in arcsec; all must be finite."""
     from scipy.spatial import cKDTree
 
-    found = list(_pairs(unit_vectors(ra, dec), cKDTree(unit_vectors(other_ra, other_dec)), chord_of(radius_arcsec)))
+    found = list(
+        _pairs(unit_vectors(ra, dec), cKDTree(unit_vectors(other_ra, other_dec)), chord_of_near(radius_arcsec))
+    )
     ours = np.concatenate([np.empty(0, np.int64), *(part.start + one for part, one, _, _ in found)])
     theirs = np.concatenate([np.empty(0, np.int64), *(other for _, _, other, _ in found)])
     return ours, theirs, _angle(np.concatenate([np.empty(0), *(chord for *_, chord in found)]))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-from peculiar.catalog.sphere import chord_of, unit_vectors
+from peculiar.catalog.sphere import chord_of_near, unit_vectors
 
 PAIRS_AT_ONCE = 2_000_000  # 48 MB of pairs; memory does not grow with how crowded the sky is
 POINTS_AT_ONCE = 200_000
@@ -93,7 +93,7 @@ def friends_of_friends(
     radius_arcsec
         Above 0 and at most 3,600 arcsec.
     """
-    chord = chord_of(radius_arcsec)
+    chord = chord_of_near(radius_arcsec)
     is_placed = np.isfinite(ra) & np.isfinite(dec)
     if (np.abs(dec[is_placed]) > 90).any():
         worst = dec[is_placed][np.argmax(np.abs(dec[is_placed]))]

@@ -14,7 +14,12 @@ def unit_vectors(ra: Float[np.ndarray, " n"], dec: Float[np.ndarray, " n"]) -> F
 
 
 def chord_of(radius_arcsec: float) -> float:
-    """Return the straight distance between two such vectors that are so far apart.
+    """Return the straight distance between two such vectors that are so far apart, up to half a turn."""
+    return float(2 * np.sin(radius_arcsec * ARCSEC / 2))
+
+
+def chord_of_near(radius_arcsec: float) -> float:
+    """Return the same for what is looked for around many places.
 
     Raises
     ------
@@ -23,4 +28,4 @@ def chord_of(radius_arcsec: float) -> float:
     """
     if not 0 < radius_arcsec <= MAX_RADIUS:
         raise ValueError(f"radius_arcsec must be above 0 and at most {MAX_RADIUS:g}, got {radius_arcsec}")
-    return float(2 * np.sin(radius_arcsec * ARCSEC / 2))
+    return chord_of(radius_arcsec)

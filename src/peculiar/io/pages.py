@@ -190,7 +190,7 @@ def _decimals(cells: Sequence[Cell]) -> int | None:
 
 def _shown(cell: Cell, *, in_full: bool = False, decimals: int | None = None) -> str:
     """Return a value as text: integers in full or with separators, other numbers to four digits or as told."""
-    if cell is None or cell != cell:
+    if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
         return '<span class="none">none</span>'
     if isinstance(cell, bool):
         return "yes" if cell else "no"

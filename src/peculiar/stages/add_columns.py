@@ -43,8 +43,8 @@ def add_columns(folder: Path, config: AddColumnsConfig, *, track: Track = quiet)
     names = {"id_column": config.id_column or None, "file_column": config.file_column or None}
     catalog = read_catalog(config.table, **names)
     added = [name for name in catalog.table.column_names if name not in ("object_id", "file", "ra", "dec")]
-    others = {name for part in Joined(folder).parts_but_of("") for name in part}
-    there = [name for name in added if name in others]
+    known = Joined(folder).names_but_of("")
+    there = [name for name in added if name in known]
     if there or not added:
         what = f"has {', '.join(there)} already" if there else "would get no new column"
         raise ValueError(f"the survey {what} from {config.table}; rename or leave out those columns")

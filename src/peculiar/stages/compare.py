@@ -186,17 +186,14 @@ def _write_page(
     compared = Table(
         heading="Samples against all others",
         columns=list(names.values()),
-        rows=[[_cell(row[name]) for name in names] for row in rows],
+        rows=[[row[name] for name in names] for row in rows],
         caption="Larger than others: how often an object of the sample has the larger value; 0.5 is chance. KS: "
         f"Kolmogorov-Smirnov distance of the two distributions. {told}",
     )
     parts = Table(
         heading="What scores are explained by",
         columns=["score", "objects", "together", *next(iter(explained.values())).alone],
-        rows=[
-            [score, found.n, found.together, *(_cell(each) for each in found.alone.values())]
-            for score, found in explained.items()
-        ],
+        rows=[[score, found.n, found.together, *found.alone.values()] for score, found in explained.items()],
         caption="Part of the variance of a score's ranks that boosted trees predict from all properties together, and "
         "from each alone, for objects that they did not see. 1 is all of it: such a score is another name for these "
         "properties. 0 is nothing; below it they mislead.",
@@ -215,7 +212,3 @@ def _write_page(
     title = f"{objects.folder.resolve().name}: what its samples are, and what its scores rank"
     subtitle = "comparison.csv, explained.csv and comparison.json hold the numbers"
     write_page(home / "compare.html", title, sections, subtitle=subtitle)
-
-
-def _cell(value: Any) -> Any:
-    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
-from peculiar.joined import SURVEY, is_id, refuse_taken
+from peculiar.joined import SURVEY, Joined, is_id, refuse_taken
 from peculiar.ranking import columns_of
 from peculiar.run import Run, Track, begin, finish, home_of, quiet
 from peculiar.survey import Table
@@ -51,14 +51,14 @@ def derive(
         Nothing can be derived of the columns there are, or a formula names one that is not there.
     """
     objects = columns_of(folder, config.of)
-    made, steps = what_to_derive(folder, config, name)
+    steps, made = what_to_derive(objects, config, name)
     home = home_of(folder, "derived", name)
     run = begin(home, "derive", config, inputs={}, reads={config.of: objects.run.identity}, replace=replace)
     n_without = {each.column.name: 0 for each in made}
     with track("deriving columns", len(objects)) as advance:
 
         def batches() -> "Iterator[pa.RecordBatch]":
-            for batch in _computed(objects.base, made, steps):
+            for batch in _computed(objects.base, steps, made):
                 for each in made:
                     n_without[each.column.name] += batch[each.column.name].null_count
                 yield batch
@@ -69,24 +69,19 @@ def derive(
     return finish(home, run, n_objects=len(objects), formulas=formulas, n_without=n_without)
 
 
-def what_to_derive(folder: Path, config: DeriveConfig, name: str) -> "tuple[list[Derived], list[Derived]]":
-    """Return the columns that are made, the declared ones and the user's, and those that are only steps to them.
+def what_to_derive(objects: Joined, config: DeriveConfig, name: str) -> "tuple[list[Derived], list[Derived]]":
+    """Return all that formulas may name, in the order of the work, and of that what is written.
 
     Raises
     ------
     ValueError
-        There are none, or a formula names a column that is not there or holds no numbers, or makes one that is.
+        Nothing is, or a formula names a column that is not there or holds no numbers, or makes one that is.
     """
     from peculiar.catalog.derived import derivable, parse_columns
 
-    objects = columns_of(folder, config.of)
     own = {each.name for each in objects.base.schema if _is_number(each.type) and not is_id(each.name)}
-    known = derivable(own) if name == "main" else []  # once, not in every folder
-    steps = [] if name == "main" else derivable(own)  # that formulas may name
-    others = {each for part in objects.parts_but_of(f"derived/{name}") for each in part}
-    known = [each for each in known if each.column.name not in others]
-    there = own | {each.column.name for each in (*known, *steps)}
-    mine = parse_columns(config.columns)
+    known, mine = derivable(own), parse_columns(config.columns)
+    there = own | {each.column.name for each in known}
     for each in mine:
         lacking = [column for column in each.formula.names if column not in there]
         if lacking:
@@ -94,20 +89,17 @@ def what_to_derive(folder: Path, config: DeriveConfig, name: str) -> "tuple[list
         if each.column.name in there:
             raise ValueError(f"{config.of} has a column {each.column.name} already; take another name")
         there.add(each.column.name)
-    refuse_taken(objects, [each.column.name for each in mine], but_of=f"derived/{name}")
-    if not known and not mine:
+    place = f"derived/{name}"
+    refuse_taken(objects, [each.column.name for each in mine], but_of=place)
+    taken = objects.names_but_of(place)
+    # Those that are declared stand in one folder, not in every one.
+    made = [each for each in known if name == "main" and each.column.name not in taken] + mine
+    if not made:
         raise ValueError(
             f"nothing can be derived of {config.of}: sizes and colors need columns such as i_cmodel_exp_ellipse_11 and "
             "g_cmodel_flux (HSC) or shape_r and flux_g (Legacy Surveys); write your own with --columns"
         )
-    wanted = {name for each in mine for name in each.formula.names}
-    return [*known, *mine], [each for each in steps if each.column.name in wanted | _needs(steps, wanted)]
-
-
-def _needs(steps: "list[Derived]", names: set[str]) -> set[str]:
-    """What the steps of these names are made of, and what those are."""
-    found = {need for each in steps if each.column.name in names for need in each.formula.names}
-    return found | _needs(steps, found - names) if found - names else found
+    return [*known, *mine], made
 
 
 def _is_number(kind: "pa.DataType") -> bool:
@@ -116,16 +108,16 @@ def _is_number(kind: "pa.DataType") -> bool:
     return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
 
 
-def _computed(table: Table, made: "list[Derived]", steps: "list[Derived]") -> "Iterator[pa.RecordBatch]":
+def _computed(table: Table, steps: "list[Derived]", made: "list[Derived]") -> "Iterator[pa.RecordBatch]":
     import pyarrow as pa
 
-    names = {each.column.name for each in (*steps, *made)}
-    read = sorted({name for each in (*steps, *made) for name in each.formula.names} - names)
+    names = {each.column.name for each in steps}
+    read = sorted({name for each in steps for name in each.formula.names} - names)
     fields = [pa.field(each.column.name, pa.float64(), metadata=each.column.metadata()) for each in made]
     schema = pa.schema([pa.field("object_id", pa.int64()), *fields])
     for batch in table.scan(["object_id", *read], batch_size=ROWS_AT_ONCE):
         columns = {name: batch[name].cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False) for name in read}
-        for each in (*steps, *made):
+        for each in steps:
             columns[each.column.name] = np.broadcast_to(each.formula(columns), batch.num_rows)
         values = [pa.array(columns[each.column.name], from_pandas=True) for each in made]  # NaN is null
         yield pa.record_batch([batch["object_id"], *values], schema=schema)

@@ -299,5 +299,4 @@ def _write_page(
 def _cell(value: Any) -> Any:
     if np.ma.is_masked(value):
         return None
-    value = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    return value.item() if isinstance(value, np.generic) else value

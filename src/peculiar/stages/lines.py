@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from peculiar.line_report import OWN, Measured, NoRedshiftError, draw_search, measure_spectrum, write_measured
+from peculiar.ranking import Ranking
 from peculiar.run import FINISHED, LOCK, STARTED, Run, begin, finish, home_of, read_run, read_started
 from peculiar.survey import Survey, Table
 
 if TYPE_CHECKING:
     from peculiar.io.pages import Section
-    from peculiar.ranking import Ranking
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ def measure_object(folder: Path, config: LinesConfig, *, name: int | str, table:
         provenance={"file": str(config.spectrum), "survey": folder.resolve().name, **run.packages},
     )
     run = finish(home, run, **_outputs(measured), object_id=object_id)
-    _gather(parent)
+    _gather(folder, parent)
     return run
 
 
@@ -170,7 +170,7 @@ def _outputs(measured: Measured) -> dict[str, Any]:
     }
 
 
-def _gather(parent: Path) -> None:
+def _gather(folder: Path, parent: Path) -> None:
     """Write the table of all objects whose spectra were measured, in one commit."""
     import pyarrow as pa
 
@@ -181,7 +181,7 @@ def _gather(parent: Path) -> None:
         else:
             log.warning("the spectrum of object %s was begun and not finished; measure it again", home.name)
     declared = {name: each for row in rows.values() for name, each in row.items()}
-    own = Survey(parent.parent.parent / "survey" / "table.lance").schema.names
+    own = Survey(folder / "survey" / "table.lance").schema.names
     named = {name: f"{name}_measured" if name in own else name for name in declared}  # the survey's own stay
     ids = sorted(rows)
     arrays, fields = [pa.array(ids, pa.int64())], [pa.field("object_id", pa.int64())]
@@ -204,14 +204,13 @@ def _looks(folder: Path, object_id: int, home: Path) -> "list[Section]":
     from peculiar.figures import figure_images
     from peculiar.io.pages import Picture
     from peculiar.io.pages import Table as Rows
-    from peculiar.ranking import columns_of
     from peculiar.run import save_figure
 
     survey = Survey(folder / "survey" / "table.lance")
     images, captions = [survey.images([object_id])[0]], ["image"]
     sections: list[Section] = []
     if read_run(folder / "rankings" / "main") is not None:
-        ranking: Ranking = columns_of(folder, "rankings/main")  # type: ignore[assignment]
+        ranking = Ranking(folder)
         if object_id in ranking.object_ids:
             import numpy as np
 
@@ -233,7 +232,7 @@ def _looks(folder: Path, object_id: int, home: Path) -> "list[Section]":
     return [Picture(path=home / "image.png", alt=alt, heading="The galaxy"), *sections]
 
 
-def _colors(ranking: "Ranking", row: dict[str, Any], home: Path) -> "list[Section]":
+def _colors(ranking: Ranking, row: dict[str, Any], home: Path) -> "list[Section]":
     """The object among all in the plane of two colors (Storey-Fisher 2021, Fig. 12), where the survey has them."""
     import numpy as np
 

@@ -95,7 +95,7 @@ def mask(folder: Path, config: MaskConfig, *, name: str = "main", replace: bool 
         n_masked=int((is_masked & is_known).sum()),
         n_without_position=int((~is_known).sum()),
         masks=told,
-        fractions={sample: _cells(asdict(each)) for sample, each in fractions.items()},
+        fractions={sample: _recorded(asdict(each)) for sample, each in fractions.items()},
     )
 
 
@@ -238,7 +238,7 @@ def _write_page(
             items={
                 "objects": len(objects),
                 "masked": everything.n_inside,
-                "of all that are known": _cell(everything.fraction),
+                "of all that are known": everything.fraction,
                 "without a position": len(objects) - everything.n,
             }
         ),
@@ -246,8 +246,7 @@ def _write_page(
             heading="Fraction inside",
             columns=["sample", "objects", "inside", "fraction", "low", "high"],
             rows=[
-                [name, each.n, each.n_inside, *map(_cell, (each.fraction, each.low, each.high))]
-                for name, each in fractions.items()
+                [name, each.n, each.n_inside, each.fraction, each.low, each.high] for name, each in fractions.items()
             ],
             caption="Low and high bound the 68 % interval of the fraction (Wilson 1927). Objects of which it is not "
             "known whether they are inside, those without a position, are left out.",
@@ -272,9 +271,6 @@ def _write_page(
     write_page(home / "mask.html", title, sections, subtitle=subtitle, provenance=digests)
 
 
-def _cell(value: Any) -> Any:
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def _cells(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: _cell(value) for key, value in row.items()}
+def _recorded(row: dict[str, Any]) -> dict[str, Any]:
+    """Numbers as JSON can hold them."""
+    return {key: value if np.isfinite(value) else None for key, value in row.items()}
