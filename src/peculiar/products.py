@@ -87,7 +87,7 @@ def check_installed(formats: Sequence[str]) -> None:
     if "hats" in formats and importlib.util.find_spec("cdshealpix") is None:
         others = ",".join(each for each in formats if each != "hats") or "parquet"
         raise ImportError(
-            f'HATS needs cdshealpix: pip install "peculiar[catalog]", or do without it: --formats {others}'
+            f'HATS needs cdshealpix: pip install cdshealpix, or do without it: --formats {others}'
         )
 
 
