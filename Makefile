@@ -23,7 +23,8 @@ demo: $(READY)  ## simulate a small survey, find its oddities, say what was foun
 	@rm -rf demo
 	$(BIN)/peculiar simulate demo/sky --n-objects 2000
 	$(BIN)/peculiar ingest demo/atlas --images demo/sky/cutouts --catalog demo/sky/objects.fits --bands HSC-I,HSC-R,HSC-G --pixel-scale 0.168
-	$(BIN)/peculiar train-features demo/atlas --n-steps 200  # a quarter of the preset's, so that the demo is short
+	$(BIN)/peculiar train-features demo/atlas --n-steps 150  # fewer than the presets', so that the demo is short
+	$(BIN)/peculiar train-detector demo/atlas --n-steps 150
 	$(BIN)/peculiar run demo/atlas
 	$(BIN)/peculiar map demo/atlas --name self-supervised
 	$(BIN)/peculiar bench demo/atlas --truth demo/sky/truth.csv

@@ -30,6 +30,8 @@ def orders(atlas: Atlas) -> dict[str, np.ndarray]:
         "ff": "score_neighbors_frame_conditional",
         "c": "score_neighbors_center",
         "cc": "score_neighbors_center_conditional",
+        "d": "score_foreign_detector",
+        "dd": "score_foreign_detector_conditional",
         "brightness": "brightness",
     }
     found = {key: ranking.column(name) for key, name in names.items()}
@@ -39,7 +41,21 @@ def orders(atlas: Atlas) -> dict[str, np.ndarray]:
         values = np.stack([found[key] for key in keys.split("+")], axis=1)
         return joint([Distribution.of(each) for each in values.T], values)
 
-    for keys in ("a+f", "a+cc", "f+cc", "a+f+ff", "a+c+cc", "a+f+cc", "a+f+ff+c+cc", "g+f+cc", "a+g+f+cc"):
+    for keys in (
+        "a+f",
+        "a+cc",
+        "f+cc",
+        "a+f+ff",
+        "a+c+cc",
+        "a+f+cc",
+        "a+f+ff+c+cc",
+        "g+f+cc",
+        "a+g+f+cc",
+        "d+dd",
+        "a+g+f+cc+d",
+        "a+g+f+cc+dd",
+        "a+g+f+cc+d+dd",
+    ):
         found[f"Fisher {keys}"] = fisher(keys)
     for keys in ("a+f+cc",):
         found[f"sum of ranks {keys}"] = sum(part[key] for key in keys.split("+"))

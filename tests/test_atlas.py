@@ -104,6 +104,7 @@ def test_the_main_job_goes_on_where_it_stopped_and_does_all_that_is_left(copy, t
     atlas = Atlas(copy(trained))
     atlas.score(n_latent_steps=1)
     atlas.train_features(width=2, n_features=4, side=16, batch_size=16, n_steps=2)
+    atlas.train_detector(width=2, side=16, batch_size=16, n_steps=2)
     home = atlas.folder / "scores" / "main"
     (home / "run.json").rename(home / "started.json")  # as a kill leaves it
     Table(home / "table.lance").open().delete("score_gen > 0 AND object_id < 0")

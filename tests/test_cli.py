@@ -14,7 +14,7 @@ COMMANDS = (
     *("run", "ingest", "train-gan", "train-encoder", "score", "rank", "release", "add-columns"),
     *("simulate", "bench", "inject", "simulate-expert", "top", "info", "status", "check", "quarantine", "significance"),
     *("labels", "expert", "explore", "publish", "compare", "query", "fetch", "group", "import-release"),
-    *("derive", "follow-up", "lines"),
+    *("derive", "follow-up", "lines", "train-detector"),
     *("mask", "crossmatch", "subset", "export", "bundle", "import-classifications"),
 )
 SMALL = ("--width", 2, "--batch-size", 8, "--n-steps", 4, "--save-every", 2)

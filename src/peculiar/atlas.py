@@ -171,7 +171,7 @@ class Atlas:
             self.derive()
 
     def _find_outlying(self, plan: "RunPlan") -> None:
-        """Self-supervised features, the distance to neighbors in them, and the order that joins it with the scores."""
+        """Self-supervised features, distances to neighbors, the detector, and the order that joins them all."""
         from peculiar.stages.train_features import LEAST_IMAGES
 
         if len(self.survey) < LEAST_IMAGES:
@@ -183,6 +183,9 @@ class Atlas:
         for look in ("frame", "center"):
             self.measure_neighbors(look, seed=plan.seed)
             self.relate(f"neighbors/{look}", seed=plan.seed)
+        self.train_detector(preset=self._unless_begun("detector", plan.preset), device=plan.device, seed=plan.seed)
+        self.make_features("detector", device=plan.device)
+        self.relate("features/detector", seed=plan.seed)
         self.join(seed=plan.seed)
 
     # Kinds of things: features, forests, neighbors, maps.
@@ -215,17 +218,28 @@ class Atlas:
         config = self._trained_config(home, PRESETS, preset, options, replace)
         return train_features(self.folder, config, name=name, replace=replace, track=self.track)
 
+    def train_detector(
+        self, *, preset: Preset | None = None, name: str = "detector", replace: bool = False, **options: Any
+    ) -> Run:
+        """Train the detector of light that is foreign to the survey. See `TrainDetectorConfig` for options."""
+        from peculiar.stages.train_detector import PRESETS, train_detector
+
+        home = home_of(self.folder, "networks", name)
+        config = self._trained_config(home, PRESETS, preset, options, replace)
+        return train_detector(self.folder, config, name=name, replace=replace, track=self.track)
+
     def make_features(self, name: str, *, replace: bool = False, **options: Any) -> Run:
         """Fill the feature set `features/<name>`. See `FeaturesConfig` for options.
 
         Without options "residual" and "image" are made by the autoencoders of these names, "critic" by the critic,
-        "self-supervised" by the network of `train_features`.
+        "self-supervised" and "detector" by the networks of `train_features` and `train_detector`.
         """
         from peculiar.stages.features import FeaturesConfig, make_features
 
         usual: dict[str, dict[str, Any]] = {
             "critic": {"source": "critic"},
             "self-supervised": {"source": "self-supervised", "network": "self-supervised"},
+            "detector": {"source": "detector", "network": "detector"},
         }
         own = usual.get(name, {"network": f"autoencoder-{name}"})
         home = home_of(self.folder, "features", name)
@@ -252,7 +266,7 @@ class Atlas:
         return measure_neighbors(self.folder, config, name=name, replace=replace, track=self.track)
 
     def join(self, *, name: str = "joint", replace: bool = False, **options: Any) -> Run:
-        """Join conditional scores and the neighbor distances of frame and center into score_joint. See `JoinConfig`."""
+        """Join scores, neighbor distances and the detector's score into score_joint. See `JoinConfig`."""
         from peculiar.stages.join import JoinConfig, join
 
         config = self._config(home_of(self.folder, "rankings", name), JoinConfig(), options, replace)

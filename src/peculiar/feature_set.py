@@ -125,7 +125,7 @@ class FeatureSet:
 class Applied:
     """A network that makes features, opened: uint8 images (n, height, width, channels) in, vectors out.
 
-    The second of what a call gives is score_autoencoder, of an autoencoder; None of others.
+    The second of what a call gives is the score of an autoencoder or a detector; None of others.
     """
 
     n_features: int
@@ -138,7 +138,7 @@ class Applied:
 
 
 def applied(path: Path, digest: str, kind: str, device: str) -> Applied:
-    """The network of a checkpoint as it makes features of `kind`: autoencoder, critic, self-supervised or pretrained.
+    """The network of a checkpoint as it makes features of `kind`, which is their source.
 
     Raises
     ------
@@ -152,6 +152,7 @@ def applied(path: Path, digest: str, kind: str, device: str) -> Applied:
 
     from peculiar.networks.autoencoder import Autoencoder
     from peculiar.networks.contrastive import ContrastiveEncoder
+    from peculiar.networks.foreign import Detector
     from peculiar.networks.gan import Critic
     from peculiar.scoring.reconstruction import in_batches
 
@@ -163,6 +164,13 @@ def applied(path: Path, digest: str, kind: str, device: str) -> Applied:
         def apply(batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
             features = autoencoder.encode(batch)
             return features, (autoencoder.decode(features) - batch).abs().sum((1, 2, 3))
+
+    elif kind == "detector":
+        network = detector = load_pinned(path, digest, "detector", Detector)
+        n_features = detector.n_features
+
+        def apply(batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return detector.detected(batch)
 
     elif kind == "pretrained":
         network = backbone = load_backbone(path, digest)

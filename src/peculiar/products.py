@@ -86,9 +86,7 @@ def check_installed(formats: Sequence[str]) -> None:
     """Raise ImportError before any work where a format needs a package that is not installed."""
     if "hats" in formats and importlib.util.find_spec("cdshealpix") is None:
         others = ",".join(each for each in formats if each != "hats") or "parquet"
-        raise ImportError(
-            f'HATS needs cdshealpix: pip install cdshealpix, or do without it: --formats {others}'
-        )
+        raise ImportError(f"HATS needs cdshealpix: pip install cdshealpix, or do without it: --formats {others}")
 
 
 def passing(objects: Joined, where: str) -> np.ndarray:

@@ -14,12 +14,13 @@ from peculiar.survey import Survey, Table, pixels
 
 FIRST_SHOWN = ("score_joint", "score_anom_conditional")  # the first of these that there is; METHOD.md sect. 8
 # What score_joint joins: what the generator cannot make, as a whole and in its pixels; a frame unlike all others; a
-# center unlike those of its like.
+# center unlike those of its like; light that is foreign to the survey, for all and for those of its like.
 JOINED = (
     *("score_anom_conditional", "score_gen_conditional"),
     *("score_neighbors_frame", "score_neighbors_center_conditional"),
+    *("score_foreign_detector", "score_foreign_detector_conditional"),
 )
-RELATIONS = ("rankings/neighbors-frame", "rankings/neighbors-center")
+RELATIONS = ("rankings/neighbors-frame", "rankings/neighbors-center", "rankings/features-detector")
 MAKE_AT_ONCE = 256  # reconstructions made before they are handed on
 TYPICAL_PERCENTILE = 50.0  # of score_anom: an object up to it is called typical
 

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 
+from peculiar.networks.blocks import resized
 from peculiar.networks.contrastive import (
     LOOKS,
     ContrastiveEncoder,
     ContrastiveTraining,
     Views,
     contrastive_loss,
-    resized,
 )
 
 STILL = Views(zoom=(1.0, 1.0), shift=0.0, gain=0.0, tint=0.0, noise=0.0)

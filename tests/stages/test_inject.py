@@ -103,6 +103,9 @@ def test_the_whole_is_scored_and_judged_by_the_networks_there_are(copy, ranked):
     for look in ("frame", "center"):
         atlas.measure_neighbors(look)
         atlas.relate(f"neighbors/{look}")
+    atlas.train_detector(width=2, side=16, batch_size=16, n_steps=2)
+    atlas.make_features("detector")
+    atlas.relate("features/detector")
     atlas.join()
     atlas.grow_forest("self-supervised", n_trees=5, sample_size=16)
     atlas.relate("forests/self-supervised")

@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import numpy as np
@@ -8,12 +9,15 @@ from scipy.stats import combine_pvalues
 from peculiar import Atlas
 from peculiar.scoring.scores import Distribution, joint
 
-SMALL = {"width": 2, "n_features": 5, "side": 16, "batch_size": 16, "n_steps": 2}
+FEW = {"width": 2, "side": 16, "batch_size": 16, "n_steps": 2}
+SMALL = FEW | {"n_features": 5}
 COLUMNS = [
     "score_anom_conditional",
     "score_gen_conditional",
     "score_neighbors_frame",
     "score_neighbors_center_conditional",
+    "score_foreign_detector",
+    "score_foreign_detector_conditional",
 ]
 
 
@@ -24,16 +28,19 @@ def joined(tmp_path_factory, ranked):
     atlas = Atlas(folder)
     atlas.train_features(**SMALL)
     atlas.make_features("self-supervised")
-    measure_looks(atlas)
+    atlas.train_detector(**FEW)
+    measure(atlas)
     atlas.join()
     return folder
 
 
-def measure_looks(atlas):
+def measure(atlas):
+    """All that is joined but for the scores."""
     for look in ("frame", "center"):
         atlas.measure_neighbors(look)
-        run = atlas.relate(f"neighbors/{look}")
-    return run
+        atlas.relate(f"neighbors/{look}")
+    atlas.make_features("detector")
+    return atlas.relate("features/detector")
 
 
 def test_the_joint_score_is_fishers_of_the_parts_above():
@@ -77,7 +84,7 @@ def test_later_objects_meet_the_same_references(joined, tmp_path, made, inputs):
     before = atlas.ranking().rows(inputs.object_id)["score_joint"]
     made.write(tmp_path / "more", made.images(5, seed=9), [f"new{each}.png" for each in range(5)])
     atlas.ingest(tmp_path / "more")
-    for work in (atlas.score, atlas.rank, lambda: atlas.make_features("self-supervised"), lambda: measure_looks(atlas)):
+    for work in (atlas.score, atlas.rank, lambda: atlas.make_features("self-supervised"), lambda: measure(atlas)):
         work()
     assert atlas.join().outputs["n_objects"] == 69
     assert atlas.ranking().rows(inputs.object_id)["score_joint"].equals(before)
@@ -86,6 +93,12 @@ def test_later_objects_meet_the_same_references(joined, tmp_path, made, inputs):
 def test_what_is_joined_must_be_there_and_the_same(joined, ranked, tmp_path, caplog):
     with pytest.raises(FileNotFoundError, match='rankings/neighbors-frame is not complete; run "peculiar neig'):
         Atlas(ranked).join()
+    folder = shutil.copytree(joined, tmp_path / "without")
+    shutil.rmtree(folder / "rankings" / "features-detector")
+    with pytest.raises(
+        FileNotFoundError, match=r'features-detector is not .*"peculiar features --name detector" first'
+    ):
+        Atlas(folder).join()
     folder = shutil.copytree(joined, tmp_path / "atlas")
     Atlas(folder).relate("neighbors/center", replace=True)
     assert {each.folder: each.state for each in Atlas(folder).status()}["rankings/joint"] == "stale"
@@ -96,17 +109,28 @@ def test_what_is_joined_must_be_there_and_the_same(joined, ranked, tmp_path, cap
     Atlas(folder).join(replace=True)
 
 
+def test_an_order_that_joined_other_scores_is_not_mixed_with_this_one(joined, tmp_path):
+    folder = shutil.copytree(joined, tmp_path / "atlas")
+    written = folder / "rankings" / "joint" / "joined.json"
+    said = json.loads(written.read_text())
+    written.write_text(json.dumps({each: said[each] for each in COLUMNS[:4]}))  # as before there was a detector
+    with pytest.raises(ValueError, match=r"joins .*center_conditional, and now .* join again with --replace"):
+        Atlas(folder).join()
+    assert Atlas(folder).join(replace=True).outputs["n_objects"] == 64
+    assert list(json.loads(written.read_text())) == COLUMNS
+
+
 def test_objects_that_are_not_scored_yet_wait(joined, tmp_path, made):
     folder = shutil.copytree(joined, tmp_path / "atlas")
     atlas = Atlas(folder)
     made.write(tmp_path / "more", made.images(5, seed=9), [f"new{each}.png" for each in range(5)])
     atlas.ingest(tmp_path / "more")
     atlas.make_features("self-supervised")
-    assert measure_looks(atlas).outputs["n_objects"] == 64
+    assert measure(atlas).outputs["n_objects"] == 64
     atlas.join()
     states = {each.folder: each.state for each in atlas.status()}
     assert states["rankings/neighbors-frame"] == "behind"
     assert atlas.ranking().first_shown == "score_joint"
-    for work in (atlas.score, atlas.rank, lambda: measure_looks(atlas)):
+    for work in (atlas.score, atlas.rank, lambda: measure(atlas)):
         work()
     assert atlas.join().outputs["n_objects"] == 69

@@ -59,6 +59,7 @@ _RELATIVE_FORMS = {
 }
 _OTHER_SCORES = {  # by the beginning of the name; the feature set or forest is its end
     "score_autoencoder_": "Autoencoder {}: sum of |its input - decoded| over all values, each 0 to 1",
+    "score_foreign_": "Detector {}: odds that light is foreign to the survey, geometric mean of the four surest places",
     "score_neighbors_": "Mean distance to the nearest of a reference sample in features {}",
     "score_forest_": "Extended isolation forest {}: 2^(-mean path length / its expectation) (Hariri et al. 2019)",
 }

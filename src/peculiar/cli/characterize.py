@@ -32,6 +32,8 @@ from peculiar.stages.portray import PortrayConfig
 from peculiar.stages.relate import RelateConfig
 from peculiar.stages.train_autoencoder import PRESETS as AUTOENCODER_PRESETS
 from peculiar.stages.train_autoencoder import TrainAutoencoderConfig
+from peculiar.stages.train_detector import PRESETS as DETECTOR_PRESETS
+from peculiar.stages.train_detector import TrainDetectorConfig
 from peculiar.stages.train_features import PRESETS as FEATURES_PRESETS
 from peculiar.stages.train_features import TrainFeaturesConfig
 
@@ -105,13 +107,27 @@ add_command(
     REPLACE,
 )
 add_command(
+    "train-detector",
+    TrainDetectorConfig,
+    """Train the detector of foreign light on the survey's own images, or go on.
+
+    Light of random shape and color is planted in them; where, is to be found. What is found in images as they are is
+    light that is not of the survey's kind. `peculiar features --name detector` makes its score."""
+    + presets_text(DETECTOR_PRESETS),
+    calls("train_detector", step="step", on="machine"),
+    named("detector"),
+    PRESET,
+    REPLACE,
+)
+add_command(
     "features",
     FeaturesConfig,
-    """Make a named vector of every object: --name self-supervised by the network of train-features, residual or image
-    by the autoencoder of that name, critic by the critic, any other from a --table of your own (--source table) or by a
-    pretrained --model (--source pretrained).
+    """Make a named vector of every object: --name self-supervised by the network of train-features, detector by that of
+    train-detector, residual or image by the autoencoder of that name, critic by the critic, any other from a --table of
+    your own (--source table) or by a pretrained --model (--source pretrained).
 
-    An autoencoder's score stands in every ranking then, as score_autoencoder_NAME.""",
+    An autoencoder's or a detector's score stands in every ranking then, as score_autoencoder_NAME or
+    score_foreign_NAME.""",
     _with_scores("make_features", "features"),
     NAME,
     REPLACE,
@@ -140,7 +156,7 @@ add_command(
 add_command(
     "join",
     JoinConfig,
-    """Join the conditional scores and the neighbor distances of frame and center into score_joint, shown first.""",
+    """Join scores, neighbor distances of frame and center and the detector's score into score_joint, shown first.""",
     calls("join", objects="n_objects", reference="reference"),
     named("joint"),
     REPLACE,

@@ -135,7 +135,7 @@ def healpix_index(ra: Float[np.ndarray, " n"], dec: Float[np.ndarray, " n"]) -> 
     try:
         from cdshealpix.nested import lonlat_to_healpix
     except ImportError as error:
-        raise ImportError('HATS needs cdshealpix; install it by: pip install cdshealpix') from error
+        raise ImportError("HATS needs cdshealpix; install it by: pip install cdshealpix") from error
     from astropy.coordinates import Latitude, Longitude
 
     is_placed = np.isfinite(ra) & np.isfinite(dec)

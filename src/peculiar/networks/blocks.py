@@ -1,11 +1,13 @@
-"""What the networks share: strided convolutions, their first weights, and sizes that are no multiple of 16.
+"""What the networks share: strided convolutions, their first weights, sizes that are no multiple of 16, residuals.
 
 Shapes: n images, width channels of the widest image layer, side = padded size / 16.
 """
 
 import math
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
@@ -13,6 +15,9 @@ from torch.nn import functional
 KERNEL, STRIDE, N_LAYERS = 5, 2, 4  # Storey-Fisher 2021, sect. 3.1
 MULTIPLE = STRIDE**N_LAYERS
 SLOPE = 0.2  # of the leaky ReLU; Storey-Fisher 2021, sect. 3.1
+N_HALVINGS = 3  # of residual blocks: 8 x 8 places are left of 64 x 64
+TURNS = 4  # quarter turns
+N_SYMMETRIES = 2 * TURNS  # of the square: each turn as it is and mirrored
 THIN = 16  # below so many channels of an image, transposed convolutions leave vector units idle
 
 
@@ -175,3 +180,50 @@ class Trunk(nn.Module):
 def n_features(size: int, width: int) -> int:
     """Length of the trunk's output: 18,432 for the paper's 96 pixels and width 64."""
     return width * 2 ** (N_LAYERS - 1) * (padded_size(size) // MULTIPLE) ** 2
+
+
+def residual_layers(channels: int, width: int) -> tuple[nn.Sequential, nn.Sequential]:
+    """The stem, `width` channels at full size, and the blocks after it: 8 `width` channels, an eighth of the size."""
+    widths = [width * 2**block for block in range(N_HALVINGS + 1)]
+    first = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+    stem = nn.Sequential(first, nn.BatchNorm2d(width), nn.ReLU())
+    return stem, nn.Sequential(*(ResidualBlock(a, b) for a, b in pairwise(widths)))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions that halve the image, beside a mean over 2x2 pixels (He et al. 2019, ResNet-D)."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(n_in, n_out, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(n_out),
+            nn.ReLU(),
+            nn.Conv2d(n_out, n_out, 3, padding=1, bias=False),
+            nn.BatchNorm2d(n_out),
+        )
+        self.shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(n_in, n_out, 1, bias=False), nn.BatchNorm2d(n_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Half the size, n_out channels."""
+        return functional.relu(self.body(x) + self.shortcut(x))
+
+
+def resized(images: Float[Tensor, "n channels size size"], side: int) -> Float[Tensor, "n channels side side"]:
+    """Images at `side` pixels, smoothed first where that is fewer."""
+    if images.shape[-1] == side:
+        return images
+    return functional.interpolate(images, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+
+
+def symmetries(images: Float[Tensor, "n channels side side"]) -> Iterator[tuple[Tensor, Callable[[Tensor], Tensor]]]:
+    """Images under the eight symmetries of the square, each with what turns a map (..., m, m) of it back."""
+    for is_mirrored in (False, True):
+        mirrored = images.flip(-1) if is_mirrored else images
+        for turns in range(TURNS):
+
+            def back(found: Tensor, turns: int = turns, is_mirrored: bool = is_mirrored) -> Tensor:
+                upright = found.rot90(-turns, (-2, -1))
+                return upright.flip(-1) if is_mirrored else upright
+
+            yield mirrored.rot90(turns, (-2, -1)).contiguous(memory_format=torch.channels_last), back

@@ -10,20 +10,18 @@ Shapes: n images, side pixels of a view, width channels at a view's full size.
 import copy
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from peculiar.networks.blocks import N_HALVINGS, N_SYMMETRIES, residual_layers, resized, symmetries
 from peculiar.networks.training import Draw, Precision, mixed_seed, move_average, restore_state, state_of
 
-N_BLOCKS = 3  # halvings: 8 x 8 places are left of 64 x 64
 N_PROJECTED = 64  # numbers that views are compared by in the loss; not kept
 AVERAGE_DECAY = 0.99  # a step
 LEAST_SPREAD = 1e-6  # of the largest variance: below is rounding
-TURNS = 4  # quarter turns, each as it is and mirrored, that a feature is the mean over
 LOOKS = ("frame", "center")  # what features are made of, in this order: most of the image, and its middle
 
 
@@ -60,14 +58,11 @@ class ContrastiveEncoder(nn.Module):
         zoom: tuple[float, float] = (0.35, 1.0),
     ) -> None:
         super().__init__()
-        self.side, self.n_learnt, self.n_components = side, width * 2**N_BLOCKS, n_features
+        self.side, self.n_learnt, self.n_components = side, width * 2**N_HALVINGS, n_features
         self.n_features = n_features * len(LOOKS)
         low, high = zoom
         self.looks = (low + 0.75 * (high - low), low + 0.25 * (high - low))
-        widths = [width * 2**block for block in range(N_BLOCKS + 1)]
-        first = nn.Conv2d(channels, width, 3, padding=1, bias=False)
-        self.stem = nn.Sequential(first, nn.BatchNorm2d(width), nn.ReLU())
-        self.blocks = nn.Sequential(*(_ResidualBlock(a, b) for a, b in pairwise(widths)))
+        self.stem, self.blocks = residual_layers(channels, width)
         self.register_buffer("center", torch.zeros(len(LOOKS), self.n_learnt))
         self.register_buffer("components", torch.zeros(len(LOOKS), self.n_learnt, n_features))
 
@@ -85,10 +80,9 @@ class ContrastiveEncoder(nn.Module):
         inner = images[..., margin : images.shape[-1] - margin, margin : images.shape[-1] - margin]
         views = resized(inner, self.side)
         total = torch.zeros(len(images), self.n_learnt, device=images.device)
-        for mirrored in (views, views.flip(-1)):
-            for turns in range(TURNS):
-                total += self(mirrored.rot90(turns, (-2, -1)).contiguous(memory_format=torch.channels_last))
-        return total / (2 * TURNS)
+        for turned, _ in symmetries(views):
+            total += self(turned)
+        return total / N_SYMMETRIES
 
     def features(self, images: Float[Tensor, "n channels size size"]) -> Float[Tensor, "n n_features"]:
         """Features of whole images: those of each look, one after the other, each of length sqrt(n_components)."""
@@ -108,31 +102,6 @@ class ContrastiveEncoder(nn.Module):
             scale = torch.where(spread > LEAST_SPREAD * largest, spread, torch.inf).rsqrt()
             self.get_buffer("center")[look] = sample.mean(0)
             self.get_buffer("components")[look] = (directions * scale).flip(1)[:, : self.n_components]
-
-
-class _ResidualBlock(nn.Module):
-    """Two 3x3 convolutions that halve the image, beside a mean over 2x2 pixels (He et al. 2019, ResNet-D)."""
-
-    def __init__(self, n_in: int, n_out: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(n_in, n_out, 3, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(n_out),
-            nn.ReLU(),
-            nn.Conv2d(n_out, n_out, 3, padding=1, bias=False),
-            nn.BatchNorm2d(n_out),
-        )
-        self.shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(n_in, n_out, 1, bias=False), nn.BatchNorm2d(n_out))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(self.body(x) + self.shortcut(x))
-
-
-def resized(images: Float[Tensor, "n channels size size"], side: int) -> Float[Tensor, "n channels side side"]:
-    """Images at `side` pixels, smoothed first where that is fewer."""
-    if images.shape[-1] == side:
-        return images
-    return functional.interpolate(images, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
 
 
 @dataclass(frozen=True, kw_only=True)

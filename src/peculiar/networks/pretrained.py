@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from peculiar.networks.contrastive import resized
+from peculiar.networks.blocks import resized
 
 COLORS = 3
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # what most backbones were trained with

@@ -1,4 +1,4 @@
-"""Make a named vector of every object: by an autoencoder, by the critic, or from a table. METHOD.md sect. 4."""
+"""Make a named vector of every object: by an autoencoder, another network, or from a table. METHOD.md sect. 4."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ class FeaturesConfig:
     """What `features` can be told."""
 
     source: Annotated[
-        Literal["self-supervised", "autoencoder", "critic", "pretrained", "table"],
+        Literal["self-supervised", "detector", "autoencoder", "critic", "pretrained", "table"],
         "what the vectors are made by, or read from",
     ] = "autoencoder"
     network: Annotated[str, "name of the network that makes them, but for the critic"] = "autoencoder-residual"
@@ -66,8 +66,9 @@ class _Source:
     digests: dict[str, str]  # vectors of two must never stand in one set
     provenance: dict[str, Any]
     n_features: int
-    rows: "Callable[[Table], Iterator[dict[str, np.ndarray]]]"  # object_id, vector, and perhaps scores
+    rows: "Callable[[Table], Iterator[dict[str, np.ndarray]]]"  # object_id, vector, and perhaps the score
     reads: dict[str, str] = field(default_factory=dict)
+    score: str | None = None  # its column
 
 
 def make_features(
@@ -76,9 +77,10 @@ def make_features(
     """Fill `features/<name>` of the atlas in `folder`: what is missing of it.
 
     `table.lance` holds object_id, vector (float32) and, of an autoencoder, score_autoencoder: the sum of absolute
-    differences of what it was given, from 0 to 1, and what it gives back. An image's vector does not depend on what it
-    is computed beside. From a table come the objects that it has a row of, NaN kept as it is; the record counts the
-    others, and the rows that belong to no object.
+    differences of what it was given, from 0 to 1, and what it gives back; of a detector, score_foreign: the odds
+    that light is foreign to the survey, of the four places where that is surest. An image's vector does not depend on
+    what it is computed beside. From a table come the objects that it has a row of, NaN kept as it is; the record counts
+    the others, and the rows that belong to no object.
 
     Raises
     ------
@@ -92,6 +94,7 @@ def make_features(
     home = home_of(folder, "features", name)
     opened = {
         "self-supervised": _of_self_supervised,
+        "detector": _of_detector,
         "autoencoder": _of_autoencoder,
         "critic": _of_critic,
         "pretrained": _of_pretrained,
@@ -102,7 +105,7 @@ def make_features(
     inputs = {"survey": survey.version, **source.digests}
     run = begin(home, "features", config, inputs=inputs, reads=source.reads, replace=replace)
     table = Table(home / "table.lance")
-    _append_missing(table, source, len(survey), has_score=config.source == "autoencoder", track=track)
+    _append_missing(table, source, len(survey), track)
     n_objects = len(table)
     return finish(
         home,
@@ -130,11 +133,11 @@ def _refuse_another_source(home: Path, digests: dict[str, str], reads: dict[str,
         )
 
 
-def _append_missing(table: Table, source: _Source, n_objects: int, *, has_score: bool, track: Track) -> None:
+def _append_missing(table: Table, source: _Source, n_objects: int, track: Track) -> None:
     import pyarrow as pa
 
     fields = [("object_id", pa.int64()), ("vector", pa.list_(pa.float32(), source.n_features))]
-    schema = pa.schema(fields + [("score_autoencoder", pa.float32())] * has_score)
+    schema = pa.schema(fields + ([(source.score, pa.float32())] if source.score else []))
     with track("making features", n_objects) as advance:
         advance(len(table))
 
@@ -169,7 +172,8 @@ def _of_autoencoder(folder: Path, survey: Survey, config: FeaturesConfig) -> _So
         residuals = residuals_by(folder, scored, facts, config.device)
     network = applied(path, pinned["network"], "autoencoder", config.device)
     provenance = _provenance(folder, path, pinned) | {"of": trained.config["of"]}
-    return _Source(pinned, provenance, network.n_features, _by_network(survey, network, residuals), reads)
+    score = "score_autoencoder"
+    return _Source(pinned, provenance, network.n_features, _by_network(survey, network, score, residuals), reads, score)
 
 
 def _of_self_supervised(folder: Path, survey: Survey, config: FeaturesConfig) -> _Source:
@@ -177,6 +181,13 @@ def _of_self_supervised(folder: Path, survey: Survey, config: FeaturesConfig) ->
     network = applied(path, pinned["network"], "self-supervised", config.device)
     rows = _by_network(survey, network)
     return _Source(pinned, _provenance(folder, path, pinned), network.n_features, rows, reads)
+
+
+def _of_detector(folder: Path, survey: Survey, config: FeaturesConfig) -> _Source:
+    _, path, pinned, reads = _trained(folder, config, "train-detector")
+    network, score = applied(path, pinned["network"], "detector", config.device), "score_foreign"
+    rows = _by_network(survey, network, score)
+    return _Source(pinned, _provenance(folder, path, pinned), network.n_features, rows, reads, score)
 
 
 def _of_critic(folder: Path, survey: Survey, config: FeaturesConfig) -> _Source:
@@ -241,7 +252,10 @@ def _refuse_unscored(survey: Survey, facts: Table, scores: str) -> None:
 
 
 def _by_network(
-    survey: Survey, network: Applied, residuals: "Callable[[np.ndarray, np.ndarray], np.ndarray] | None" = None
+    survey: Survey,
+    network: Applied,
+    score: str = "",
+    residuals: "Callable[[np.ndarray, np.ndarray], np.ndarray] | None" = None,
 ) -> "Callable[[Table], Iterator[dict[str, np.ndarray]]]":
     """What the network makes of the images, or residuals, of objects that a set does not have."""
     import numpy as np
@@ -252,7 +266,7 @@ def _by_network(
             images = survey.images_of(batch)
             vectors, scores = network(images if residuals is None else residuals(object_id, images))
             columns = {"object_id": object_id, "vector": vectors}
-            yield columns if scores is None else columns | {"score_autoencoder": scores}
+            yield columns if scores is None else columns | {score: scores}
 
     return rows
 

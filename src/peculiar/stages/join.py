@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
@@ -34,16 +34,17 @@ def join(folder: Path, config: JoinConfig, *, name: str = "joint", replace: bool
     """Fill `rankings/<name>` of the atlas in `folder` with score_joint and its relative forms.
 
     score_joint is the sum of -ln p over what is `JOINED`: the conditional score_anom and score_gen, the neighbor
-    distance of the frame, and the conditional one of its center. p is the part of the reference above an object
-    (Fisher 1932): an object is far up if one of them finds it very odd, or several find it rather odd. The
-    distributions that p is taken from are frozen in `joined.json`. Objects that lack one of them wait.
+    distance of the frame, the conditional one of its center, the detector's score and its conditional one. p is the
+    part of the reference above an object (Fisher 1932): an object is far up if one of them finds it very odd, or
+    several find it rather odd. The distributions that p is taken from are frozen in `joined.json`. Objects that lack
+    one of them wait.
 
     Raises
     ------
     FileNotFoundError
         The ranking, or the relation of the neighbor distances to it, is not complete.
     ValueError
-        One of them was made anew since.
+        One of them was made anew since, or what is there joins other scores.
     """
     from peculiar.scoring.scores import Distribution
 
@@ -52,18 +53,26 @@ def join(folder: Path, config: JoinConfig, *, name: str = "joint", replace: bool
     for relation in RELATIONS:
         related = read_run(folder / relation)
         if related is None:
-            raise FileNotFoundError(f'{relation} is not complete; run "peculiar neighbors" with --name first')
+            stage, _, which = relation.partition("/")[2].partition("-")
+            raise FileNotFoundError(f'{relation} is not complete; run "peculiar {stage} --name {which}" first')
         reads[relation] = related.identity
     message = f"what {home} joins was made anew since; join again with --replace, or under another --name"
     refuse_made_anew(home, reads, message, replace=replace)
+    written = home / "joined.json"
+    if written.exists() and not replace and (before := list(_read(written))) != list(JOINED):
+        raise ValueError(
+            f"{home} joins {', '.join(before)}, and now {', '.join(JOINED)} are joined; "
+            "join again with --replace, or under another --name"
+        )
     run = begin(home, "join", config, inputs={}, reads=reads, replace=replace)
     values = np.stack([ranking.column(each) for each in JOINED], axis=1)
     is_usable = np.isfinite(values).all(axis=1)
     object_id, values = ranking.object_ids[is_usable], values[is_usable]
     is_frozen = (home / "reference.json").exists()
     if not is_frozen:
-        written = {each: Distribution.of(column).to_json() for each, column in zip(JOINED, values.T, strict=True)}
-        write_json(home / "joined.json", written)
+        write_json(
+            written, {each: Distribution.of(column).to_json() for each, column in zip(JOINED, values.T, strict=True)}
+        )
     joint = _joint(home, values)
     if not is_frozen:
         with track("freezing the reference", None):
@@ -88,9 +97,13 @@ def _joint(home: Path, values: np.ndarray) -> np.ndarray:
     """score_joint of objects, from their values and the frozen distributions."""
     from peculiar.scoring.scores import Distribution, joint
 
-    written = json.loads((home / "joined.json").read_text(encoding="utf-8"))
-    distributions: list[Distribution] = [Distribution.from_json(each) for each in written.values()]
+    distributions: list[Distribution] = [Distribution.from_json(each) for each in _read(home / "joined.json").values()]
     return joint(distributions, values)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    written: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return written
 
 
 def _covariates(ranking: Ranking, object_id: np.ndarray) -> np.ndarray:
