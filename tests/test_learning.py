@@ -42,6 +42,23 @@ def test_what_is_presumed_is_the_base_rate_and_gives_way_to_a_label():
     assert np.abs(mean[far] - BASE_RATE).max() < 0.2
 
 
+def test_until_something_is_found_the_order_is_gone_on_with():
+    """Those of interest lie in the middle of the order; all that comes before says no, and must not lead to its end."""
+    features, scores, _ = drawn(500)
+    order = np.argsort(-scores[:, 0], kind="stable")
+    is_odd = np.zeros(500, bool)
+    is_odd[order[65:75]] = True
+    looked = look_through(
+        *(features, scores, scores[:, 0], is_odd),
+        model="gaussian-process",
+        acquisition="upper-bound",
+        n_labels=100,
+        batch_size=20,
+    )
+    assert looked[:80].tolist() == order[:80].tolist()
+    assert is_odd[looked].sum() == 10
+
+
 def test_the_loop_looks_at_each_object_once_and_finds_the_rarer_kind():
     features, scores, is_one = drawn(500)
     looked = look_through(

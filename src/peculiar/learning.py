@@ -16,6 +16,7 @@ from peculiar.survey import first_few, located, placed
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from peculiar.scoring.interest import Acquisition
     from peculiar.scoring.neighbors import Scale
 
 log = logging.getLogger(__name__)
@@ -212,6 +213,27 @@ def learn(
     return _Forest(rows, features, grades, weight, seed)
 
 
+def gained(
+    kind: "Acquisition",
+    mean: np.ndarray,
+    deviation: np.ndarray,
+    scores: np.ndarray,
+    *,
+    best: float,
+    has_found: bool,
+    disagreement: np.ndarray | None = None,
+) -> np.ndarray:
+    """What is gained by asking for each object; see `peculiar.scoring.interest.acquisition`.
+
+    Until something of interest is found the order is gone on with: labels that all say no would lead to its very end.
+    """
+    from peculiar.scoring.interest import acquisition
+
+    if not has_found and kind in ("upper-bound", "expected-improvement"):
+        return np.where(np.isfinite(mean), scores[:, 0], np.nan)
+    return acquisition(mean, deviation, best, kind, disagreement)
+
+
 def look_through(
     vectors: np.ndarray,
     scores: np.ndarray,
@@ -229,8 +251,6 @@ def look_through(
 
     The first batch are those of the largest `values`; a part `control` of every other is drawn at random.
     """
-    from peculiar.scoring.interest import acquisition as gained
-
     random = np.random.default_rng([seed % 2**64, 1])
     n_labels = min(n_labels, len(values))
     looked = np.argsort(-values, kind="stable")[: min(batch_size, n_labels)]
@@ -241,7 +261,8 @@ def look_through(
         presumed = vectors[others], scores[others]
         learnt = learn(model, vectors[looked], scores[looked], grades, presumed=presumed, seed=seed)
         mean, deviation = learnt.predict(vectors, scores)
-        gain = gained(mean, deviation, float(np.nanmax(mean[looked])), acquisition)
+        best, has_found = float(np.nanmax(mean[looked])), bool(grades.any())
+        gain = gained(acquisition, mean, deviation, scores, best=best, has_found=has_found)
         gain[looked] = -np.inf
         n_next = min(batch_size, n_labels - len(looked))
         n_control = round(control * n_next)

@@ -149,6 +149,15 @@ def test_one_label_or_one_class_is_no_crash(folder, inputs, tmp_path, caplog):
         assert np.isfinite(interest_of(folder, inputs.object_id)).all()
 
 
+def test_while_nothing_is_found_the_next_are_those_of_the_order(folder, inputs, tmp_path):
+    ranking = Atlas(folder).ranking()
+    values = ranking.column(ranking.first_shown)
+    order = ranking.object_ids[np.argsort(-values, kind="stable")]
+    order = order[np.isin(order, inputs.object_id)]
+    run = learn(folder, write(tmp_path / "labels.csv", order[:6], label=["no"] * 6), n_next=4, control=0.0)
+    assert [int(each) for each in run.outputs["next"]] == order[6:10].tolist()
+
+
 def test_labels_that_cannot_be_used_are_named(folder, inputs, tmp_path, caplog):
     path = write(tmp_path / "labels.csv", np.append(inputs.object_id[:6], [7, 8]))
     assert learn(folder, path).outputs["n_unknown"] == 2

@@ -12,7 +12,7 @@ import numpy as np
 
 from peculiar.checkpoint import file_digest
 from peculiar.labels import Labels
-from peculiar.learning import BORING, Evidence, Model, Predictor, classes_of, ids_of, learn, liked
+from peculiar.learning import BORING, Evidence, Model, Predictor, classes_of, gained, ids_of, learn, liked
 from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run, save_figure, write_json
 from peculiar.survey import Table, first_few, hashed, located
 
@@ -85,8 +85,6 @@ def learn_interest(
     ValueError
         There is no label of an object that can be learnt from; or a label is neither a class nor a grade.
     """
-    from peculiar.scoring import interest as science
-
     evidence = Evidence(folder, config.features, config.ranking)
     pinned, table, source = _open_labels(folder, config)
     labels = _of_use(_read(config, table, source, evidence.features.table.object_ids()), evidence)
@@ -107,7 +105,7 @@ def learn_interest(
     best = float(np.nanmax(model.predict(vectors, scores)[0]))
     table = Table(home / "table.lance")
     with track("predicting", len(evidence.features)) as advance:
-        table.overwrite(_rows(evidence, model, labels, best, config, advance, science.acquisition))
+        table.overwrite(_rows(evidence, model, labels, best, config, advance))
     asked = _ask(home, asked, table, labels, config)
     progress = _progress(labels, asked, len(evidence.features))
     write_json(home / "progress.json", progress)
@@ -250,18 +248,23 @@ def _rows(
     best: float,
     config: LearnConfig,
     advance: Any,
-    acquisition: Any,
 ) -> "Iterator[pa.RecordBatch]":
     """Interest, its deviation, and what is to be gained, of all objects; of labelled ones nothing but disagreement."""
     import pyarrow as pa
 
     ids = np.sort(labels.object_id)
     spread = labels.disagreement[np.argsort(labels.object_id)]
+    has_found = bool((labels.grade > INTERESTING).any())
     for object_id, vectors, scores in evidence.blocks():
         mean, deviation = model.predict(vectors, scores)
         row, is_labelled = located(ids, object_id)
         disagreement = np.where(is_labelled, spread[row], 0.0)
-        gain = acquisition(mean, deviation, best, config.acquisition, disagreement)
+        gain = gained(
+            *(config.acquisition, mean, deviation, scores),
+            best=best,
+            has_found=has_found,
+            disagreement=disagreement,
+        )
         if config.acquisition != "disagreement":
             gain = np.where(is_labelled, np.nan, gain)
         columns = {"object_id": object_id, "interest": mean, "interest_std": deviation, "acquisition": gain}
