@@ -16,7 +16,8 @@ from peculiar.stages.check import check
 from peculiar.stages.subset import SubsetConfig, subset
 from peculiar.survey import SMALLEST, Table
 
-SMALL = {"width": 2, "n_features": 5, "side": 16, "batch_size": 16, "n_steps": 2}
+FEW = {"width": 2, "side": 16, "batch_size": 16, "n_steps": 2}
+SMALL = FEW | {"n_features": 5}
 AT = "2026-01-02T03:04:05+00:00"
 
 
@@ -30,6 +31,9 @@ def rich(tmp_path_factory, ranked):
     for look in ("frame", "center"):
         atlas.measure_neighbors(look)
         atlas.relate(f"neighbors/{look}")
+    atlas.train_detector(**FEW)
+    atlas.make_features("detector")
+    atlas.relate("features/detector")
     atlas.join()
     atlas.make_features("critic", source="critic")
     atlas.grow_forest("critic", n_trees=5, sample_size=16)
@@ -201,6 +205,8 @@ def test_what_is_ingested_into_it_is_scored_as_the_rest_and_leaves_the_parent_al
     for look in ("frame", "center"):
         atlas.measure_neighbors(look)
         atlas.relate(f"neighbors/{look}")
+    atlas.make_features("detector")
+    atlas.relate("features/detector")
     atlas.join()
     assert len(atlas.ranking()) == 25
     assert atlas.ranking().rows(first)["score_anom_sigma"].equals(shown)
