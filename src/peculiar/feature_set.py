@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from peculiar.networks.pretrained import Pretrained
 
 SCAN_ROWS = 8_192
+SCORES = {"autoencoder": "score_autoencoder", "detector": "score_foreign"}  # what these give beside a vector
 
 
 class FeatureSet:
@@ -125,7 +126,7 @@ class FeatureSet:
 class Applied:
     """A network that makes features, opened: uint8 images (n, height, width, channels) in, vectors out.
 
-    The second of what a call gives is the score of an autoencoder or a detector; None of others.
+    The second of what a call gives is the score, of those that have one (`SCORES`); None of others.
     """
 
     n_features: int

@@ -7,7 +7,6 @@ odd better than features learnt on photographs.
 Shapes: n images, side pixels of a view, width channels at a view's full size.
 """
 
-import copy
 import math
 from dataclasses import dataclass
 
@@ -17,10 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from peculiar.networks.blocks import N_HALVINGS, N_SYMMETRIES, residual_layers, resized, symmetries
-from peculiar.networks.training import Draw, Precision, mixed_seed, move_average, restore_state, state_of
+from peculiar.networks.training import AveragedTraining, Draw, Precision, mixed_seed
 
 N_PROJECTED = 64  # numbers that views are compared by in the loss; not kept
-AVERAGE_DECAY = 0.99  # a step
 LEAST_SPREAD = 1e-6  # of the largest variance: below is rounding
 LOOKS = ("frame", "center")  # what features are made of, in this order: most of the image, and its middle
 
@@ -149,11 +147,8 @@ def contrastive_loss(
     return functional.cross_entropy(likeness, partner)
 
 
-class ContrastiveTraining:
-    """The encoder and a projection learn together; the encoder's average over the last steps is what is kept.
-
-    The rate is constant, so that training can always go on; the average does what a falling rate would.
-    """
+class ContrastiveTraining(AveragedTraining[ContrastiveEncoder]):
+    """The encoder and a projection learn together; the encoder's average is kept."""
 
     def __init__(
         self,
@@ -168,15 +163,9 @@ class ContrastiveTraining:
     ) -> None:
         self.encoder, self.draw, self.views = encoder, draw, views
         self.temperature, self.seed, self.precision = temperature, seed, precision
-        self.device = next(encoder.parameters()).device
-        n = encoder.n_learnt
-        self.projection = nn.Sequential(nn.Linear(n, n), nn.ReLU(), nn.Linear(n, N_PROJECTED)).to(self.device)
-        self.average = copy.deepcopy(encoder).requires_grad_(False).eval()
-        self.networks: dict[str, nn.Module] = {"encoder": encoder, "projection": self.projection}
-        self.optimizers = {
-            name: torch.optim.Adam(network.parameters(), learning_rate, fused=True)
-            for name, network in self.networks.items()
-        }
+        device, n = next(encoder.parameters()).device, encoder.n_learnt
+        self.projection = nn.Sequential(nn.Linear(n, n), nn.ReLU(), nn.Linear(n, N_PROJECTED)).to(device)
+        super().__init__(encoder, {"encoder": encoder, "projection": self.projection}, learning_rate)
 
     def step(self, number: int) -> dict[str, Tensor]:
         """One update on two views of one batch."""
@@ -187,17 +176,5 @@ class ContrastiveTraining:
         with self.precision():
             first, second = self.projection(self.encoder(views)).chunk(2)  # (n, N_PROJECTED) each
         loss = contrastive_loss(first, second, self.temperature)
-        loss.backward()
-        for optimizer in self.optimizers.values():
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        move_average(self.average, self.encoder, number, decay=AVERAGE_DECAY)
+        self.update(loss, number)
         return {"contrastive_loss": loss.detach()}
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All networks, and Adam's moments."""
-        return state_of({**self.networks, "average": self.average}, self.optimizers)
-
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from `tensors`."""
-        restore_state({**self.networks, "average": self.average}, self.optimizers, tensors)

@@ -8,7 +8,6 @@ anomalies: Li et al. 2021 (CutPaste), Zavrtanik et al. 2021 (DRAEM).
 Shapes: n views of `side` pixels; places are an eighth of that a side.
 """
 
-import copy
 import math
 from dataclasses import dataclass
 
@@ -19,12 +18,11 @@ from torch.nn import functional
 
 from peculiar.networks.blocks import N_HALVINGS, N_SYMMETRIES, residual_layers, resized, symmetries
 from peculiar.networks.contrastive import Views
-from peculiar.networks.training import Draw, Precision, mixed_seed, move_average, restore_state, state_of
+from peculiar.networks.training import AveragedTraining, Draw, Precision, mixed_seed
 
 PLACE = 2**N_HALVINGS  # pixels of a view that a place is wide and high
 N_HIGHEST = 4  # places whose mean logit is an image's score
 MOST_SURE = 40.0  # logit: its odds are a number still, and a square of it is
-AVERAGE_DECAY = 0.99  # a step
 UNSEEN, SEEN = (
     4.0,
     12.0,
@@ -203,8 +201,8 @@ def detection_loss(
     return untouched + (each * is_asked).sum() / is_asked.sum().clamp(min=1)
 
 
-class DetectorTraining:
-    """The detector learns on views and on the same with foreign light; its average over the last steps is kept."""
+class DetectorTraining(AveragedTraining[Detector]):
+    """The detector learns on views and on the same with foreign light."""
 
     def __init__(
         self,
@@ -219,9 +217,7 @@ class DetectorTraining:
     ) -> None:
         self.detector, self.draw, self.views, self.light = detector, draw, views, light
         self.seed, self.precision = seed, precision
-        self.average = copy.deepcopy(detector).requires_grad_(False).eval()
-        self.networks: dict[str, nn.Module] = {"detector": detector}
-        self.optimizers = {"detector": torch.optim.Adam(detector.parameters(), learning_rate, fused=True)}
+        super().__init__(detector, {"detector": detector}, learning_rate)
 
     def step(self, number: int) -> dict[str, Tensor]:
         """One update on one batch, as it is and with foreign light."""
@@ -234,16 +230,5 @@ class DetectorTraining:
             logits, _ = self.detector(torch.cat([clean, planted]))
         untouched, found = logits.chunk(2)
         loss = detection_loss(untouched, found, snr)
-        loss.backward()
-        self.optimizers["detector"].step()
-        self.optimizers["detector"].zero_grad(set_to_none=True)
-        move_average(self.average, self.detector, number, decay=AVERAGE_DECAY)
+        self.update(loss, number)
         return {"detection_loss": loss.detach()}
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Both networks, and Adam's moments."""
-        return state_of({**self.networks, "average": self.average}, self.optimizers)
-
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from `tensors`."""
-        restore_state({**self.networks, "average": self.average}, self.optimizers, tensors)

@@ -8,7 +8,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from peculiar.networks.encoder import Encoder
 from peculiar.networks.gan import Critic, Generator, critic_loss, generator_loss
 
 Metrics = dict[str, float]
+Averaged = TypeVar("Averaged", bound=nn.Module)
+AVERAGE_DECAY = 0.99  # a step, of features and detectors
 Precision = Callable[[], AbstractContextManager[object]]
 Draw = Callable[[int], Tensor]  # the number of a batch -> images (n, channels, size, size) on the device
 AnomalyLoss = Callable[[Tensor, Tensor], Tensor]  # images, latent -> loss of every image
@@ -200,6 +202,37 @@ class EncoderTraining:
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Go on from `tensors`."""
         restore_state({"encoder": self.encoder}, self.optimizers, tensors)
+
+
+class AveragedTraining(Generic[Averaged]):
+    """Networks that learn together by Adam; the average of one of them over the last steps is what is kept.
+
+    The rate is constant, so that training can always go on; the average does what a falling rate would.
+    """
+
+    def __init__(self, averaged: Averaged, networks: dict[str, nn.Module], learning_rate: float) -> None:
+        self.averaged, self.networks = averaged, networks
+        self.average: Averaged = copy.deepcopy(averaged).requires_grad_(False).eval()
+        self.optimizers = {
+            name: torch.optim.Adam(network.parameters(), learning_rate, fused=True)
+            for name, network in networks.items()
+        }
+
+    def update(self, loss: Tensor, number: int) -> None:
+        """Take step `number` down a loss's slope, and the average after it."""
+        loss.backward()
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        move_average(self.average, self.averaged, number, decay=AVERAGE_DECAY)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All networks, and Adam's moments."""
+        return state_of({**self.networks, "average": self.average}, self.optimizers)
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from `tensors`."""
+        restore_state({**self.networks, "average": self.average}, self.optimizers, tensors)
 
 
 def state_of(networks: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from peculiar.checkpoint import TrainingFolder, file_digest
-from peculiar.feature_set import Applied, applied, backbone_digest, take_vectors
+from peculiar.feature_set import SCORES, Applied, applied, backbone_digest, take_vectors
 from peculiar.ranking import residuals_by
 from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run, read_started
 from peculiar.survey import Survey, Table, first_few
@@ -68,7 +68,6 @@ class _Source:
     n_features: int
     rows: "Callable[[Table], Iterator[dict[str, np.ndarray]]]"  # object_id, vector, and perhaps the score
     reads: dict[str, str] = field(default_factory=dict)
-    score: str | None = None  # its column
 
 
 def make_features(
@@ -105,7 +104,7 @@ def make_features(
     inputs = {"survey": survey.version, **source.digests}
     run = begin(home, "features", config, inputs=inputs, reads=source.reads, replace=replace)
     table = Table(home / "table.lance")
-    _append_missing(table, source, len(survey), track)
+    _append_missing(table, source, len(survey), SCORES.get(config.source), track)
     n_objects = len(table)
     return finish(
         home,
@@ -133,11 +132,11 @@ def _refuse_another_source(home: Path, digests: dict[str, str], reads: dict[str,
         )
 
 
-def _append_missing(table: Table, source: _Source, n_objects: int, track: Track) -> None:
+def _append_missing(table: Table, source: _Source, n_objects: int, score: str | None, track: Track) -> None:
     import pyarrow as pa
 
     fields = [("object_id", pa.int64()), ("vector", pa.list_(pa.float32(), source.n_features))]
-    schema = pa.schema(fields + ([(source.score, pa.float32())] if source.score else []))
+    schema = pa.schema(fields + ([(score, pa.float32())] if score else []))
     with track("making features", n_objects) as advance:
         advance(len(table))
 
@@ -172,8 +171,8 @@ def _of_autoencoder(folder: Path, survey: Survey, config: FeaturesConfig) -> _So
         residuals = residuals_by(folder, scored, facts, config.device)
     network = applied(path, pinned["network"], "autoencoder", config.device)
     provenance = _provenance(folder, path, pinned) | {"of": trained.config["of"]}
-    score = "score_autoencoder"
-    return _Source(pinned, provenance, network.n_features, _by_network(survey, network, score, residuals), reads, score)
+    rows = _by_network(survey, network, SCORES["autoencoder"], residuals)
+    return _Source(pinned, provenance, network.n_features, rows, reads)
 
 
 def _of_self_supervised(folder: Path, survey: Survey, config: FeaturesConfig) -> _Source:
@@ -185,9 +184,9 @@ def _of_self_supervised(folder: Path, survey: Survey, config: FeaturesConfig) ->
 
 def _of_detector(folder: Path, survey: Survey, config: FeaturesConfig) -> _Source:
     _, path, pinned, reads = _trained(folder, config, "train-detector")
-    network, score = applied(path, pinned["network"], "detector", config.device), "score_foreign"
-    rows = _by_network(survey, network, score)
-    return _Source(pinned, _provenance(folder, path, pinned), network.n_features, rows, reads, score)
+    network = applied(path, pinned["network"], "detector", config.device)
+    rows = _by_network(survey, network, SCORES["detector"])
+    return _Source(pinned, _provenance(folder, path, pinned), network.n_features, rows, reads)
 
 
 def _of_critic(folder: Path, survey: Survey, config: FeaturesConfig) -> _Source:
