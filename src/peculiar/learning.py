@@ -24,6 +24,7 @@ BORING = ("normal", "nominal", "artefact", "artifact", "none", "no", "false", "0
 Model = Literal["gaussian-process", "logistic", "forest"]
 SCAN_ROWS = 16_384
 N_TREES = 200
+BASE_RATE = 0.05  # of interest among all objects, where nobody looked; what was labelled was chosen, and is no sample
 N_PRESUMED, PRESUMED_WEIGHT = 100, 0.3  # objects at random, and what each counts for beside a label
 ENOUGH_LABELS = 1_000  # as many say themselves what the survey is like
 
@@ -195,18 +196,19 @@ def learn(
     """A model of interest that has seen these labels; see `peculiar.scoring.interest` for what the arrays are.
 
     `presumed` are features and scores of objects at random, taken to be of interest at the base rate until somebody
-    looks: what was labelled was chosen, and does not say what the survey is like. Many labels need none.
+    looks: what was labelled was chosen, and does not say what the survey is like. Many labels need none, and a Gaussian
+    process has its prior.
     """
-    from peculiar.scoring.interest import BASE_RATE, InterestModel
+    from peculiar.scoring.interest import InterestModel
 
     weight = np.ones(len(grades)) if weight is None else weight
+    if model == "gaussian-process":
+        return InterestModel.fit(features, scores, grades, weight=weight, seed=seed)
     if presumed is not None and len(grades) < ENOUGH_LABELS:
         n = len(presumed[0])
         features, scores = np.concatenate([features, presumed[0]]), np.concatenate([scores, presumed[1]])
         grades = np.concatenate([grades, np.full(n, BASE_RATE)])
         weight = np.concatenate([weight, np.full(n, PRESUMED_WEIGHT)])
-    if model == "gaussian-process":
-        return InterestModel.fit(features, scores, grades, weight=weight, seed=seed)
     rows = np.concatenate([features, scores], axis=1)
     if model == "logistic":
         return _Logistic(rows, grades, weight)

@@ -3,8 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
-from scipy.stats import norm
-from sklearn.gaussian_process import GaussianProcessRegressor
+from scipy.optimize import minimize
+from scipy.special import expit
+from scipy.stats import norm, spearmanr
+from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
 from peculiar.scoring import interest
@@ -19,17 +21,55 @@ def drawn(n, seed=0):
     return features, scores, grades
 
 
-def test_mean_and_deviation_are_those_of_scikit_learn():
+def test_log_odds_are_those_of_scikit_learn(monkeypatch):
+    monkeypatch.setattr(interest, "LEVEL", 0.0)
+    monkeypatch.setattr(interest, "LEVEL_SPREAD", 0.0)  # scikit-learn knows no line
     features, _, grades = drawn(60)
     model = InterestModel.fit(features, np.empty((60, 0)), grades)
-    kernel = ConstantKernel(model.kernel.amplitude) * RBF(model.kernel.length)
-    other = GaussianProcessRegressor(kernel, alpha=model.noise, optimizer=None)
-    other.fit(features, grades - model.level)
+    other = GaussianProcessClassifier(ConstantKernel(interest.AMPLITUDE) * RBF(model.length), optimizer=None)
+    other.fit(features, grades)
     new = drawn(40, seed=1)[0]
-    mean, deviation = model.predict(new, np.empty((40, 0)))
-    expected, spread = other.predict(new, return_std=True)
-    assert_allclose(mean, expected + model.level, rtol=1e-4, atol=1e-4)
-    assert_allclose(deviation, spread, rtol=1e-3, atol=1e-4)
+    mean, variance = model.log_odds(new, np.empty((40, 0)))
+    expected, spread = other.latent_mean_and_variance(new)
+    assert_allclose(mean, expected, rtol=1e-3, atol=2e-3)
+    assert_allclose(variance, spread, rtol=1e-3, atol=2e-3)
+    assert_allclose(model.predict(new, np.empty((40, 0)))[0], other.predict_proba(new)[:, 1], atol=5e-3)
+
+
+def test_the_line_is_that_of_a_logistic_regression_with_its_prior():
+    """All at one place, so that features say nothing that the level does not."""
+    _, scores, _ = drawn(300)
+    grades = (np.random.default_rng(1).random(300) < expit(2 * scores[:, 0] - 1)).astype(float)
+    model = InterestModel.fit(np.zeros((300, 2)), scores, grades)
+
+    def loss(line):
+        level, slope, place = line
+        odds = level + slope * scores[:, 0] + place
+        fits = (np.logaddexp(0, odds) - grades * odds).sum()
+        return (
+            fits
+            + 0.5 * ((level - interest.LEVEL) / interest.LEVEL_SPREAD) ** 2
+            + 0.5 * ((slope - interest.SLOPE) / interest.SLOPE_SPREAD) ** 2
+            + 0.5 * place**2 / interest.AMPLITUDE
+        )
+
+    level, slope, place = minimize(loss, np.zeros(3), tol=1e-10).x
+    mean, _ = model.log_odds(np.zeros((300, 2)), scores)
+    assert_allclose(mean, level + slope * scores[:, 0] + place, atol=0.01)
+
+
+def test_expected_grades_are_the_integral():
+    mean, variance = np.array([-4.0, 0.3, 2.0]), np.array([9.0, 0.0, 2.5])
+    expected, deviation = interest._grade(mean, variance)
+    grid = np.linspace(-9, 9, 20_001)
+    for place in (0, 2):
+        chance = expit(mean[place] + np.sqrt(variance[place]) * grid)
+        first = np.trapezoid(chance * norm.pdf(grid), grid)
+        second = np.trapezoid(chance**2 * norm.pdf(grid), grid)
+        assert expected[place] == pytest.approx(first, abs=1e-3)
+        assert deviation[place] == pytest.approx(np.sqrt(second - first**2), abs=5e-3)
+    assert expected[1] == pytest.approx(expit(0.3))
+    assert deviation[1] == pytest.approx(0, abs=1e-6)
 
 
 def test_what_is_of_interest_is_learnt_from_features_and_scores():
@@ -41,26 +81,42 @@ def test_what_is_of_interest_is_learnt_from_features_and_scores():
     assert np.mean((mean > 0.5) == grades) > np.mean((blind > 0.5) == grades)
 
 
+def test_before_anything_is_found_the_order_is_that_of_the_scores():
+    features, scores, _ = drawn(300)
+    first = np.argsort(-scores[:, 0])[:20]
+    mean, _ = InterestModel.fit(features[first], scores[first], np.zeros(20)).predict(features, scores)
+    assert spearmanr(mean, scores[:, 0]).statistic > 0.75
+    assert mean.max() < 0.2
+
+
+def test_grades_that_are_many_and_lopsided_are_learnt_without_overshooting():
+    """A whole step of Newton's from the prior's low level overshoots: it must be halved until it climbs."""
+    features, scores, _ = drawn(300)
+    mean, _ = InterestModel.fit(features, scores, np.ones(300), weight=np.full(300, 30.0)).predict(features, scores)
+    assert mean.min() > 0.9
+
+
 def test_labels_that_stand_for_all_say_nearly_what_all_say(monkeypatch):
     features, scores, grades = drawn(400)
-    monkeypatch.setattr(interest, "N_TUNED", 100)
     exact = InterestModel.fit(features, scores, grades)
     monkeypatch.setattr(interest, "MAX_EXACT", 200)
+    monkeypatch.setattr(interest, "AT_ONCE", 150)
     sparse = InterestModel.fit(features, scores, grades)
     new = drawn(200, seed=1)[:2]
     assert len(sparse.features) == 200
-    assert sparse.kernel == exact.kernel
     assert np.corrcoef(sparse.predict(*new)[0], exact.predict(*new)[0])[0, 1] > 0.98
     assert_allclose(sparse.predict(*new)[1], exact.predict(*new)[1], atol=0.1)
 
 
 def test_far_from_all_labels_it_is_unsure_and_near_them_sure():
-    features, scores, grades = drawn(100)
-    model = InterestModel.fit(features, scores, grades)
-    _, near = model.predict(features[:5], scores[:5])
-    _, far = model.predict(features[:5] + 1e3, scores[:5] + 1e3)
-    assert_allclose(far, np.sqrt(model.kernel.variance), rtol=1e-5)
+    features, _, grades = drawn(100)
+    model = InterestModel.fit(features, np.empty((100, 0)), grades)
+    _, near = model.log_odds(features[:5], np.empty((5, 0)))
+    _, far = model.log_odds(features[:5] + 1e3, np.empty((5, 0)))
+    assert (far >= interest.AMPLITUDE).all()  # and what is not known of the level
+    assert (far <= interest.AMPLITUDE + interest.LEVEL_SPREAD**2).all()
     assert (near < far).all()
+    assert near.min() < far.min() / 4
 
 
 def test_a_grade_of_more_weight_is_believed_more():

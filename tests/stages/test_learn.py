@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from peculiar import Atlas
 from peculiar.labels import Labels, Said
 from peculiar.run import begin, finish, read_run
+from peculiar.scoring.evaluation import auroc
 from peculiar.stages.learn import LearnConfig
 from peculiar.survey import Table
 
@@ -64,8 +65,9 @@ def test_what_is_like_the_liked_is_of_interest_and_ranked(folder, inputs, tmp_pa
     run = learn(folder, write(tmp_path / "labels.csv", labelled))
     assert (run.outputs["n_objects"], run.outputs["n_labelled"], run.outputs["n_found"]) == (64, 24, 12)
     found, is_one = interest_of(folder, others), others % 2 == 1
-    assert found[is_one].min() > found[~is_one].max()
+    assert auroc(found, is_one) > 0.99
     assert np.median(found[is_one]) > 0.5
+    assert np.median(found[~is_one]) < 0.15
     assert (interest_of(folder, others, "interest_std") > 0).all()
     atlas = Atlas(folder)
     top = atlas.top(10, by="interest")
@@ -78,7 +80,7 @@ def test_what_is_like_the_liked_is_of_interest_and_ranked(folder, inputs, tmp_pa
 def test_more_like_these_and_less_like_those(folder, inputs, tmp_path):
     path = write(tmp_path / "labels.csv", inputs.object_id[:24])
     learn(folder, path, like=("normal",))
-    assert_array_equal(interest_of(folder, inputs.object_id[24:]) > 0.5, inputs.object_id[24:] % 2 == 0)
+    assert auroc(interest_of(folder, inputs.object_id[24:]), inputs.object_id[24:] % 2 == 0) > 0.99
     with pytest.raises(ValueError, match=r"like names ring, and the classes in .* are merger, normal"):
         learn(folder, path, like=("ring",), replace=True)
 
@@ -126,7 +128,8 @@ def test_grades_are_learnt_as_they_are(folder, inputs, tmp_path):
     ids = inputs.object_id[:24]
     learn(folder, write(tmp_path / "labels.csv", ids, grade=np.where(ids % 2, 0.8, 0.1)))
     found = interest_of(folder, inputs.object_id[24:])
-    assert_allclose(np.median(found[inputs.object_id[24:] % 2 == 1]), 0.8, atol=0.15)
+    assert_allclose(np.median(found[inputs.object_id[24:] % 2 == 1]), 0.8, atol=0.25)  # the prior draws it down
+    assert found.max() < 0.85
     with pytest.raises(ValueError, match="grades must be from 0 to 1, got 0 to 5"):
         learn(folder, write(tmp_path / "labels.csv", ids, grade=5 * (ids % 2)))
 

@@ -1,12 +1,14 @@
 """Interest: what the experts' labels say of every object, with how sure that is. METHOD.md sect. 8, lesson 3.
 
-A Gaussian process (Rasmussen & Williams 2006, chapter 2) with two kernels side by side: one sees what an object looks
-like (its features), one how anomalous it is (its scores). So anomaly and interest combine, and which of them matters is
-learnt from the labels: the amplitudes, lengths and noise are those of the largest marginal likelihood.
+A Gaussian process classifier (Rasmussen & Williams 2006, chapter 3), approximated as Laplace did. The log odds that an
+object is of interest are a line in its scores, which starts as what an order that is worth something looks like, and
+a smooth function of its features, which starts at nothing. So with few labels the order is gone on with, but for what
+is like an object that was liked or disliked, and the more was said the more likeness weighs.
 
 Shapes: l labels, m inducing objects, n objects, d features, k scores.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,78 +16,39 @@ import numpy as np
 from jaxtyping import Float
 
 MAX_EXACT = 2_000  # labels that are all kept; of more, so many stand for all
-BASE_RATE = 0.05  # interest of an object that is like none that was labelled: those were chosen, and are no sample
-LEAST_NOISE = 1e-3  # variance of a label: even one expert is not of one mind
-N_TUNED = 500  # labels that amplitudes, lengths and noise are found on
+LEVEL, LEVEL_SPREAD = -4.0, 1.0  # log odds in the middle of the order before any label, and their deviation
+SLOPE, SLOPE_SPREAD = 1.0, 0.5  # by how much they rise with a deviation of the scores; of all scores together
+AMPLITUDE = 8.0  # variance of log odds that likeness explains
+LENGTH = 0.7  # of likeness, in typical distances between labelled objects
 JITTER = 1e-8  # of the largest variance: keeps a matrix of alike objects from being singular
 AT_ONCE = 4_096  # objects predicted at once: 65 MB at 2,000 labels
+N_NODES = 16  # of the sums that stand for integrals over log odds
+MOST_STEPS, SMALL_STEP = 100, 1e-6  # of Newton's method
 Acquisition = Literal["expected-improvement", "upper-bound", "uncertainty", "disagreement"]
 UPPER = 0.3  # deviations above the mean; METHOD.md sect. 8
 
 
 @dataclass(frozen=True)
-class Kernel:
-    """Covariance of two objects: a squared exponential of their features, and one of their scores."""
-
-    amplitude: float  # variance of what features explain
-    length: float  # of features, in units of a typical distance between labelled objects
-    score_amplitude: float
-    score_length: float  # in normal deviations of a score
-
-    def __call__(
-        self,
-        features: Float[np.ndarray, "a d"],
-        scores: Float[np.ndarray, "a k"],
-        other_features: Float[np.ndarray, "b d"],
-        other_scores: Float[np.ndarray, "b k"],
-    ) -> Float[np.ndarray, "a b"]:
-        """Covariances of all pairs."""
-        return self.of_squares(squares(features, other_features), squares(scores, other_scores))
-
-    def of_squares(self, far: np.ndarray, apart: np.ndarray) -> np.ndarray:
-        """Covariances from squared distances in features and in scores."""
-        result: np.ndarray = np.exp(far * np.asarray(-0.5 / self.length**2, far.dtype))
-        result *= np.asarray(self.amplitude, far.dtype)
-        if self.score_amplitude:
-            looks = np.exp(apart * np.asarray(-0.5 / self.score_length**2, far.dtype))
-            result += looks * np.asarray(self.score_amplitude, far.dtype)
-        return result
-
-    @property
-    def variance(self) -> float:
-        """Of one object, before any label."""
-        return self.amplitude + self.score_amplitude
-
-
-@dataclass(frozen=True)
 class InterestModel:
-    """A Gaussian process that has seen labels; beyond 2,000 of them, some stand for all (deterministic training
-    conditional; Quinonero-Candela & Rasmussen 2005, sect. 4).
+    """A Gaussian process classifier that has seen labels; beyond 2,000 of them, some stand for all (deterministic
+    training conditional; Quinonero-Candela & Rasmussen 2005, sect. 4).
 
     Parameters
     ----------
-    features, scores
+    features
         Of the inducing objects.
-    level
-        Mean of the prior.
-    weights
-        (m,), such that the mean is level + K weights.
-    root
-        (m, m), such that the variance is that of the kernel less |root k|^2.
-    gain
-        (m, m) or empty: what the labels give back where some stand for all.
-    noise
-        Variance of a label.
+    length
+        Of the squared exponential that likeness is, in units of the features.
+    pull
+        (m + 1 + k,), such that log odds are those of the prior's line and `pull` times `_seen`.
+    sure
+        (m + 1 + k, m + 1 + k), such that the variance of log odds is the prior's less |sure seen|^2.
     """
 
-    kernel: Kernel
     features: Float[np.ndarray, "m d"]
-    scores: Float[np.ndarray, "m k"]
-    level: float
-    weights: Float[np.ndarray, " m"]
-    root: Float[np.ndarray, "m m"]
-    gain: Float[np.ndarray, "..."]
-    noise: float
+    length: float
+    pull: Float[np.ndarray, " w"]
+    sure: Float[np.ndarray, "w w"]
 
     @classmethod
     def fit(
@@ -106,9 +69,9 @@ class InterestModel:
         scores
             On the scale of normal deviations (`normal_scores`); may have no column.
         grades
-            From 0, of no interest, to 1.
+            From 0, of no interest, to 1; between them, that much of a yes and the rest of a no.
         weight
-            How much a grade counts: its noise is divided by it. All 1 by default.
+            How many times a grade counts. All 1 by default.
 
         Raises
         ------
@@ -118,27 +81,22 @@ class InterestModel:
         features, scores, grades = (np.asarray(each, np.float64) for each in (features, scores, grades))
         weight = np.ones(len(grades)) if weight is None else np.asarray(weight, np.float64)
         _refuse_unfit(features, scores, grades, weight)
-        level = BASE_RATE
-        kernel, noise = _tuned(features, scores, grades - level, weight, seed)
-        left = grades - level
-        if len(grades) <= MAX_EXACT:
-            covariance = kernel(features, scores, features, scores) + np.diag(noise / weight)
-            lower = np.linalg.cholesky(covariance)
-            root = np.linalg.inv(lower)
-            return cls(kernel, features, scores, level, root.T @ (root @ left), root, np.empty(0), noise)
-        chosen = np.random.default_rng(seed).choice(len(grades), MAX_EXACT, replace=False)
-        inner = kernel(features[chosen], scores[chosen], features[chosen], scores[chosen])
-        inner += JITTER * kernel.variance * np.eye(MAX_EXACT)
-        seen, pull = inner.copy(), np.zeros(MAX_EXACT)
-        for start in range(0, len(grades), AT_ONCE):
-            part = slice(start, start + AT_ONCE)
-            across = kernel(features[part], scores[part], features[chosen], scores[chosen])
-            precision = weight[part] / noise
-            seen += across.T @ (precision[:, None] * across)
-            pull += across.T @ (precision * left[part])
-        gain = np.linalg.inv(np.linalg.cholesky(seen))
-        root = np.linalg.inv(np.linalg.cholesky(inner))
-        return cls(kernel, features[chosen], scores[chosen], level, gain.T @ (gain @ pull), root, gain, noise)
+        chosen = np.arange(len(grades))
+        if len(chosen) > MAX_EXACT:
+            chosen = np.random.default_rng(seed).choice(len(chosen), MAX_EXACT, replace=False)
+        m, inducing = len(chosen), features[chosen]
+        far = squares(inducing, inducing)
+        length = LENGTH * (float(np.sqrt(np.median(far[far > 0]))) if (far > 0).any() else 1.0)
+        inner = _covariance(far, length) + JITTER * AMPLITUDE * np.eye(m)
+        whiten = np.eye(m + 1 + scores.shape[1])  # what is seen, as numbers of variance one that are independent
+        whiten[:m, :m] = np.linalg.inv(np.linalg.cholesky(inner))
+
+        def basis(part: slice) -> np.ndarray:
+            return _seen(features[part], scores[part], inducing, length) @ whiten.T
+
+        weights, curvature = _most_probable(basis, _line(scores), grades, weight)
+        known = np.eye(len(weights)) * (1 + JITTER) - np.linalg.inv(curvature)
+        return cls(inducing, length, whiten.T @ weights, np.linalg.cholesky(known).T @ whiten)
 
     def predict(
         self, features: Float[np.ndarray, "n d"], scores: Float[np.ndarray, "n k"]
@@ -146,18 +104,91 @@ class InterestModel:
         """Expected grade, and its deviation, of every object; NaN where its features or scores are not finite."""
         mean, deviation = np.full(len(features), np.nan), np.full(len(features), np.nan)
         usable = np.flatnonzero(np.isfinite(features).all(axis=1) & np.isfinite(scores).all(axis=1))
-        # Single precision is enough for an order, and takes half the time.
-        own = [each.astype(np.float32) for each in (self.features, self.scores)]
-        root, gain = self.root.T.astype(np.float32), self.gain.T.astype(np.float32)
         for start in range(0, len(usable), AT_ONCE):
             rows = usable[start : start + AT_ONCE]
-            across = self.kernel(features[rows].astype(np.float32), scores[rows].astype(np.float32), *own)
-            mean[rows] = self.level + across @ self.weights
-            variance = self.kernel.variance - ((across @ root) ** 2).sum(axis=1)
-            if gain.size:
-                variance += ((across @ gain) ** 2).sum(axis=1)
-            deviation[rows] = np.sqrt(np.maximum(variance, 0))
+            mean[rows], deviation[rows] = _grade(*self.log_odds(features[rows], scores[rows]))
         return mean, deviation
+
+    def log_odds(
+        self, features: Float[np.ndarray, "n d"], scores: Float[np.ndarray, "n k"]
+    ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+        """Mean and variance of the log odds that an object is of interest, all at once."""
+        # Single precision is enough for an order, and takes half the time.
+        own = [each.astype(np.float32) for each in (features, scores, self.features, self.pull, self.sure)]
+        features, scores, inducing, pull, sure = own
+        seen = _seen(features, scores, inducing, self.length)
+        before = AMPLITUDE + (seen[:, len(inducing) :] ** 2).sum(axis=1)
+        return _line(scores) + seen @ pull, np.maximum(before - ((seen @ sure.T) ** 2).sum(axis=1), 0)
+
+
+def _seen(features: np.ndarray, scores: np.ndarray, inducing: np.ndarray, length: float) -> np.ndarray:
+    """What the labels can move: likeness to the inducing objects, the line's level and its slopes, (n, m + 1 + k)."""
+    level = np.full((len(features), 1), LEVEL_SPREAD, features.dtype)
+    slopes = scores * np.asarray(SLOPE_SPREAD / max(scores.shape[1], 1), scores.dtype)
+    return np.concatenate([_covariance(squares(features, inducing), length), level, slopes], axis=1)
+
+
+def _line(scores: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " n"]:
+    """Log odds before any label."""
+    line: np.ndarray = LEVEL + scores.sum(axis=1) * np.asarray(SLOPE / max(scores.shape[1], 1), scores.dtype)
+    return line
+
+
+def _most_probable(
+    basis: Callable[[slice], np.ndarray], line: np.ndarray, grades: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of the largest posterior, and its curvature there: Newton's method (Rasmussen & Williams, sect. 3.4).
+
+    Log odds are `line` and the basis times weights that are normal before any label. The basis is made anew each time,
+    a part of the labels at once.
+    """
+    from scipy.special import expit
+
+    parts = [slice(start, start + AT_ONCE) for start in range(0, len(grades), AT_ONCE)]
+    n_weights = basis(slice(0, 1)).shape[1]
+    weights, odds = np.zeros(n_weights), line
+    for _ in range(MOST_STEPS):
+        chance = expit(odds)
+        curvature, slope = np.eye(n_weights), -weights
+        for part in parts:
+            rows = basis(part)
+            curvature += rows.T @ ((weight[part] * chance[part] * (1 - chance[part]))[:, None] * rows)
+            slope += rows.T @ (weight[part] * (grades[part] - chance[part]))
+        step = np.linalg.solve(curvature, slope)
+        along = np.concatenate([basis(part) @ step for part in parts])
+        size, worst = 1.0, _loss(odds, grades, weight, weights)
+        while size > SMALL_STEP and _loss(odds + size * along, grades, weight, weights + size * step) > worst:
+            size /= 2  # the posterior has one peak: a step that is short enough climbs
+        weights, odds = weights + size * step, odds + size * along
+        if np.abs(size * along).max() < SMALL_STEP:
+            break
+    return weights, curvature
+
+
+def _covariance(far: np.ndarray, length: float) -> np.ndarray:
+    """Of log odds, by likeness, from squared distances in features."""
+    result: np.ndarray = np.exp(far * np.asarray(-0.5 / length**2, far.dtype))
+    result *= np.asarray(AMPLITUDE, far.dtype)
+    return result
+
+
+def _loss(odds: np.ndarray, grades: np.ndarray, weight: np.ndarray, weights: np.ndarray) -> float:
+    """Less the log posterior, but for a constant; Rasmussen & Williams 2006, Eq. 3.12, with the logistic likelihood."""
+    return float((weight * (np.logaddexp(0, odds) - grades * odds)).sum() + 0.5 * weights @ weights)
+
+
+def _grade(mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of the chance whose log odds are normal, by Gauss and Hermite's sums."""
+    from scipy.special import expit
+
+    nodes, shares = np.polynomial.hermite_e.hermegauss(N_NODES)
+    spread, shares = np.sqrt(variance), shares / shares.sum()
+    first, second = np.zeros(len(mean)), np.zeros(len(mean))
+    for node, share in zip(nodes, shares, strict=True):
+        chance = expit(mean + node * spread)
+        first += share * chance
+        second += share * chance**2
+    return first, np.sqrt(np.maximum(second - first**2, 0))
 
 
 def squares(a: Float[np.ndarray, "a d"], b: Float[np.ndarray, "b d"]) -> Float[np.ndarray, "a b"]:
@@ -225,40 +256,3 @@ def _refuse_unfit(features: np.ndarray, scores: np.ndarray, grades: np.ndarray, 
             raise ValueError(f"{name} of labelled objects must be finite, got NaN or infinity")
     if not (weight > 0).all():
         raise ValueError(f"weights of labels must be positive, got {weight.min():g}")
-
-
-def _tuned(
-    features: np.ndarray, scores: np.ndarray, left: np.ndarray, weight: np.ndarray, seed: int
-) -> tuple[Kernel, float]:
-    """Kernel and noise of the largest marginal likelihood, with weak priors that decide where labels are few."""
-    from scipy.optimize import minimize
-
-    chosen = np.arange(len(left))
-    if len(left) > N_TUNED:
-        chosen = np.random.default_rng(seed).choice(len(left), N_TUNED, replace=False)
-    far, apart = squares(features[chosen], features[chosen]), squares(scores[chosen], scores[chosen])
-    typical, spread = (float(np.sqrt(np.median(each[each > 0]))) if (each > 0).any() else 1.0 for each in (far, apart))
-    left, weight = left[chosen], weight[chosen]
-    # Logarithms: a grade varies by a half or so, over a typical distance, and a fifth of that by itself.
-    start = np.log([0.15, typical, 0.05, spread, 0.03])
-    loose = np.array([1.0, 0.5, 1.0, 0.7, 1.0])
-
-    def kernel_of(logs: np.ndarray) -> tuple[Kernel, float]:
-        amplitude, length, score_amplitude, score_length, noise = np.exp(logs)
-        if not scores.shape[1]:
-            score_amplitude = 0.0
-        return Kernel(amplitude, length, score_amplitude, score_length), float(noise + LEAST_NOISE)
-
-    def loss(logs: np.ndarray) -> float:
-        kernel, noise = kernel_of(logs)
-        covariance = kernel.of_squares(far, apart) + np.diag(noise / weight)
-        try:
-            lower = np.linalg.cholesky(covariance)
-        except np.linalg.LinAlgError:
-            return 1e12
-        half = np.linalg.solve(lower, left)
-        evidence = -0.5 * half @ half - np.log(np.diag(lower)).sum()  # Rasmussen & Williams 2006, Eq. 2.30
-        return float(-evidence + 0.5 * (((logs - start) / loose) ** 2).sum())
-
-    found = minimize(loss, start, method="L-BFGS-B", bounds=[(each - 3, each + 3) for each in start])
-    return kernel_of(found.x)

@@ -75,7 +75,7 @@ def learn_interest(
 ) -> Run:
     """Fill `interest/<name>` of the atlas in `folder`, anew from all labels that there are.
 
-    `table.lance` holds object_id, interest (the expected grade, 0 to 1 or a little beyond), interest_std and, as
+    `table.lance` holds object_id, interest (the expected grade, 0 to 1), interest_std and, as
     acquisition, how much asking for the object's label would teach. `next.json` names the objects to look at next, a
     part of them at random; `progress.json` and `progress.png` say what was found against what was looked at, and, from
     the random part, how many are still to be found.
