@@ -187,6 +187,16 @@ def test_a_card_closes_up_where_parts_are_absent():
     assert len(drawn(figure_card(card())).axes) == 5
 
 
+def test_where_light_is_foreign_stands_beside_the_other_maps_from_nothing_to_sure():
+    chance = np.linspace(0, 0.4, 64).reshape(8, 8)
+    figure = drawn(figure_card(card(foreign_map=chance)))
+    assert "foreign light, chance" in texts(figure)
+    assert len(figure.axes) == 6
+    assert figure.axes[-1].images[0].get_clim() == (0.0, 1.0)
+    boxes = [axes.get_window_extent() for axes in figure.axes]
+    assert all(a.x1 < b.x0 for a, b in pairwise(boxes))
+
+
 @pytest.mark.parametrize("kept", [["bands"], ["critic_channels"], ["scores"], ["place"], ["scores", "place", "bands"]])
 def test_panels_never_overlap_whatever_there_is(kept):
     figure = drawn(figure_card(card(**{name: each for name, each in whole().items() if name in kept})))

@@ -8,8 +8,10 @@ from numpy.testing import assert_allclose
 from peculiar import Atlas
 from peculiar.checkpoint import TrainingFolder, load_network, load_tensors
 from peculiar.networks.foreign import Detector
+from peculiar.ranking import Ranking
 from peculiar.run import read_run
 from peculiar.sky.pixels import to_network
+from peculiar.stages import card
 from peculiar.stages.train_detector import PRESETS, TrainDetectorConfig, train_detector
 
 SMALL = {"width": 2, "side": 16, "batch_size": 16, "n_steps": 4, "save_every": 2}
@@ -45,6 +47,18 @@ def test_the_score_has_every_form_and_a_meaning(detecting):
     for form in ("", "_sigma", "_robust_sigma", "_percentile", "_conditional"):
         assert np.isfinite(top[f"score_foreign_detector{form}"]).all()
     assert "foreign to the survey" in top["score_foreign_detector"].description
+
+
+def test_a_card_shows_the_chances_that_the_score_is_made_of(detecting, inputs):
+    """Of 2 x 2 places, all of which count: each is a quarter of the image."""
+    opened = Ranking(detecting)
+    chosen = inputs.object_id[[3]]
+    chance = card.foreign_light(opened, opened.survey.images(chosen))
+    assert chance.shape == (32, 32)
+    places = chance[8::16, 8::16]
+    assert_allclose(chance, np.kron(places, np.ones((16, 16))))
+    odds = np.exp(np.log(places / (1 - places)).mean())
+    assert odds == pytest.approx(opened.rows(chosen)["score_foreign_detector"][0].as_py(), rel=1e-3)
 
 
 def test_an_image_from_outside_is_searched_for_by_the_detectors_features_too(detecting, inputs):

@@ -30,6 +30,7 @@ _WIDTH = 11.0  # inches of the page, its margins not counted
 _BETWEEN = 0.14  # inches, between pictures of the first row
 _PANEL = 2.2  # inches, the height of the bars and of the map
 _LINE = 0.155  # inches, a line of the catalog row
+_PICTURES = ("image", "reconstruction", "residual")  # of the first row, before the maps
 _N_LINES, _COLUMNS = 12, 4  # of the catalog row, at most; the page beside the picture has all of it
 
 
@@ -45,6 +46,8 @@ class Card:
         As stored; shown by the rule of `as_color`.
     gen_map, disc_map
         How much each pixel adds to `score_gen`, and the critic's place nearest to it to `score_disc`.
+    foreign_map
+        The chance that light is foreign to the survey, of the detector's place nearest to each pixel.
     bands
         How much of `score_gen` each band adds, by its name.
     critic_channels
@@ -66,6 +69,7 @@ class Card:
     residual: Pixels
     gen_map: Float[np.ndarray, "size size"]
     disc_map: Float[np.ndarray, "size size"]
+    foreign_map: Float[np.ndarray, "size size"] | None = None
     bands: Mapping[str, float] = field(default_factory=dict)
     critic_channels: Sequence[tuple[int, float]] = ()
     scores: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -78,15 +82,18 @@ class Card:
 def figure_card(card: Card) -> Figure:
     """One object: what it looks like, what the networks miss in it, and what stands beside it.
 
-    Above, the image, the generator's reconstruction, their absolute difference, and where the two scores arise: summed
-    over bands in every pixel (score_gen), and over channels at each of the critic's places (score_disc; thin lines are
-    the image's contours). Then the parts that bands and the critic's channels have in the scores, the percentile of
-    each score among the reference with its value, and the object on the map (ring) among the others (gray). Below,
-    the objects most like it, and the catalog's row.
+    Above, the image, the generator's reconstruction, their absolute difference, and where the two scores arise:
+    summed over bands in every pixel (score_gen), and over channels at each of the critic's places (score_disc; thin
+    lines are the image's contours); and where a detector sees light that is foreign to the survey. Then the parts
+    that bands and the critic's channels have in the scores, the percentile of each score among the reference with
+    its value, and the object on the map (ring) among the others (gray). Below, the objects most like it, and the
+    catalog's row.
     """
     blocks = [_block(name, *gallery) for name, gallery in card.galleries.items()]
     has_panels = bool(card.bands or card.critic_channels or card.scores or card.place is not None)
-    size = (_WIDTH - 4 * _BETWEEN) / 5
+    maps = _maps(card)
+    n_pictures = len(_PICTURES) + len(maps)
+    size = (_WIDTH - (n_pictures - 1) * _BETWEEN) / n_pictures
     tops = np.cumsum(
         [
             MARGIN,
@@ -100,7 +107,7 @@ def figure_card(card: Card) -> Figure:
     figure = new_figure(_WIDTH + 2 * MARGIN, tops[-1] + MARGIN)
     write(figure, MARGIN, MARGIN, card.heading, size=14)
     write(figure, MARGIN, MARGIN + 0.29, card.subheading, size=LABEL, color=QUIET)
-    _pictures(figure, card, tops[1], size)
+    _pictures(figure, card, maps, tops[1], size)
     if has_panels:
         _panels(figure, card, tops[2])
     for block, top in zip(blocks, tops[3:], strict=False):
@@ -130,30 +137,37 @@ def _block(heading: str, images: Images, captions: Sequence[str]) -> _Block:
     return _Block(heading, as_color(images), checked, n_columns, thumbnail, height)
 
 
-def _pictures(figure: Figure, card: Card, top: float, size: float) -> None:
+def _maps(card: Card) -> dict[str, tuple[np.ndarray, float]]:
+    """Where the scores arise, and what is lightest, by what stands below each."""
+    parts = {"score_gen, by pixel": card.gen_map, "score_disc, by place": card.disc_map}
+    maps = {name: (values, float(np.nanmax(values, initial=0.0))) for name, values in parts.items()}
+    return maps if card.foreign_map is None else maps | {"foreign light, chance": (card.foreign_map, 1.0)}
+
+
+def _pictures(
+    figure: Figure, card: Card, maps: Mapping[str, tuple[np.ndarray, float]], top: float, size: float
+) -> None:
     """The image and what is made of it, side by side, each with its name below."""
-    for number, name in enumerate(("image", "reconstruction", "residual")):
+    for number, name in enumerate(_PICTURES):
         left = MARGIN + number * (size + _BETWEEN)
         place_image(figure, as_color(getattr(card, name)[None])[0], left, top, size)
         write(figure, left, top + size + 0.06, name, size=LABEL)
-    maps = {"score_gen, by pixel": card.gen_map, "score_disc, by place": card.disc_map}
-    for number, (name, values) in enumerate(maps.items(), 3):
-        left = MARGIN + number * (size + _BETWEEN)
+    for number, (name, (values, greatest)) in enumerate(maps.items()):
+        left = MARGIN + (len(_PICTURES) + number) * (size + _BETWEEN)
         axes = place_image(figure, np.zeros((1, 1, 3), np.uint8), left, top, size)
         axes.clear()
-        greatest = float(np.nanmax(values, initial=0.0))
         axes.imshow(values, cmap="cividis", vmin=0.0, vmax=greatest or 1.0, interpolation="nearest")
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set(color=FRAME, linewidth=0.5)
         write(figure, left, top + size + 0.06, name, size=LABEL)
         write(figure, left, top + size + 0.23, f"0 (dark) to {greatest:.3g} (light)", size=TICK - 1, color=QUIET)
-        if number == 4:
+        if number:  # of places, not of pixels
             _contours(axes, card.image)
 
 
 def _contours(axes: Axes, image: Pixels) -> None:
-    """The image's brightness in thin lines: the critic's map is too coarse to be recognized alone."""
+    """The image's brightness in thin lines: a map of places is too coarse to be recognized alone."""
     gray = image.mean(axis=2)
     sky = float(np.median(gray))
     levels = sky + (gray.max() - sky) * np.array([0.15, 0.4, 0.75])

@@ -131,6 +131,7 @@ def _card(opened: Ranking, object_id: int, rows: "pa.Table", alike: list[_Alike]
         residual=np.abs(image[0].astype(np.int16) - generated).astype(np.uint8),
         gen_map=pixels,
         disc_map=at_pixels(places, form.size),
+        foreign_map=foreign_light(opened, image),
         bands=dict(zip(names, bands.tolist(), strict=True)),
         critic_channels=largest_shares(channels),
         scores=opened.percentiles(row, opened.column(opened.first_shown)),
@@ -169,6 +170,29 @@ def _attributed(opened: Ranking, object_id: int, image: np.ndarray) -> tuple[np.
     found = in_batches(parts, machine.tensor(image), torch.from_numpy(latent).to(machine.device))
     generated, *rest = (each.cpu().numpy() for each in found)
     return to_stored(generated)[0], *(each[0] for each in rest)
+
+
+def foreign_light(opened: Ranking, image: np.ndarray) -> np.ndarray | None:
+    """The chance that light is foreign at each pixel's place, by the detector; None where there is none."""
+    run = read_run(home_of(opened.folder, "features", "detector"))
+    if run is None or run.outputs.get("kind") != "detector":
+        return None
+    from peculiar import engine
+
+    engine.tune()
+    import torch
+
+    from peculiar.networks.foreign import Detector
+
+    made_by = run.outputs["provenance"]
+    detector = load_pinned(opened.folder / made_by["network"], made_by["digest"], "detector", Detector)
+    machine = engine.machine()
+    machine.place(detector)
+    with torch.no_grad():
+        places, _ = detector.places(machine.tensor(image))
+    chance = torch.nn.functional.interpolate(places.sigmoid()[None], size=image.shape[1:3], mode="nearest")
+    found: np.ndarray = chance[0, 0].cpu().numpy()
+    return found
 
 
 def _band_names(n_channels: int) -> tuple[str, ...]:
