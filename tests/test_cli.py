@@ -165,6 +165,12 @@ def test_every_command_explains_itself_and_its_options(command):
         assert text or (follows and not follows.startswith("-")), lines[place]
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_a_command_does_is_said_in_lines_without_gaps(command):
+    said = in_process(command, "--help").split("Arguments:")[0].split("Options:")[0]
+    assert not re.search(r"\S {2,}\S", said), said
+
+
 def test_the_help_names_every_command():
     said = in_process("--help")
     for command in COMMANDS:

@@ -130,14 +130,14 @@ def calls(method: str, **kept: str) -> Callable[..., None]:
 
 
 def presets_text(presets: dict[str, Any]) -> str:
-    """What the presets are, for help: the fields in which they differ."""
+    """What the presets are, for help, indented as the text before them: the fields in which they differ."""
     first = next(iter(presets.values()))
     names = [each.name for each in dataclasses.fields(first)]
     differing = [name for name in names if len({repr(getattr(each, name)) for each in presets.values()}) > 1]
     lines = (
         f"{key}: " + ", ".join(f"{name} {getattr(each, name)}" for name in differing) for key, each in presets.items()
     )
-    return "\n\nPresets. " + "; ".join(lines) + "."
+    return "\n\n    Presets. " + "; ".join(lines) + "."
 
 
 def with_options(command: Callable[..., None], config: type, *but_not: str) -> None:
