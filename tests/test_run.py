@@ -2,16 +2,19 @@ import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from peculiar.run import (
     as_json,
+    at_least,
     atomic,
     begin,
     compared_fields,
     finish,
     home_of,
+    positive,
     read_run,
     read_started,
     recorded_config,
@@ -189,3 +192,19 @@ def test_half_files_of_a_kill_are_swept_away(tmp_path):
     (tmp_path / ".partial-x.fits").write_bytes(b"half")
     begin(tmp_path, "score", Config(), inputs={})
     assert not (tmp_path / ".partial-x.fits").exists()
+
+
+@pytest.mark.parametrize(
+    ("check", "value", "said"),
+    [
+        (lambda config: at_least(config, 1, "n"), 0, "n must be at least 1, got 0"),
+        (lambda config: at_least(config, 0, "n"), -1, "n must not be negative, got -1"),
+        (lambda config: at_least(config, 0, "n"), float("nan"), "n must not be negative, got nan"),
+        (lambda config: positive(config, "n"), 0.0, "n must be positive, got 0.0"),
+        (lambda config: positive(config, "n"), float("nan"), "n must be positive, got nan"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_by_name(check, value, said):
+    with pytest.raises(ValueError, match=f"^{said}$"):
+        check(SimpleNamespace(n=value))
+    check(SimpleNamespace(n=1))

@@ -213,6 +213,27 @@ def recorded_config(folder: Path) -> dict[str, Any] | None:
     return None if run is None else run.config
 
 
+def at_least(config: Any, least: float, *names: str) -> None:
+    """Refuse a config in which one of these numbers is smaller, or none.
+
+    Raises
+    ------
+    ValueError
+        One is.
+    """
+    for name in names:
+        if not getattr(config, name) >= least:
+            must = f"be at least {least:g}" if least else "not be negative"
+            raise ValueError(f"{name} must {must}, got {getattr(config, name)}")
+
+
+def positive(config: Any, *names: str) -> None:
+    """Refuse a config in which one of these numbers is not above 0, as `at_least`."""
+    for name in names:
+        if not getattr(config, name) > 0:
+            raise ValueError(f"{name} must be positive, got {getattr(config, name)}")
+
+
 def as_json(config: Any) -> dict[str, Any]:
     """A config dataclass as JSON types: paths become text, tuples lists."""
     fields: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))

@@ -29,7 +29,7 @@ from peculiar.judging import (
 )
 from peculiar.learning import spread_of
 from peculiar.ranking import Ranking
-from peculiar.run import Run, Track, atomic, begin, finish, home_of, quiet, read_run, save_figure, write_json
+from peculiar.run import Run, Track, at_least, atomic, begin, finish, home_of, quiet, read_run, save_figure, write_json
 from peculiar.survey import hash_id
 
 if TYPE_CHECKING:
@@ -62,9 +62,7 @@ class BenchConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("n_bootstrap", "n_labels"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        at_least(self, 0, "n_bootstrap", "n_labels")
         if self.n_experts < 1 or any(each < 1 for each in self.n_top):
             raise ValueError(f"n_experts and n_top must be at least 1, got {self.n_experts} and {self.n_top}")
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from peculiar import products
 from peculiar.ranking import columns_of
-from peculiar.run import Run, Track, begin, finish, home_of, quiet
+from peculiar.run import Run, Track, at_least, begin, finish, home_of, quiet
 
 STEM = "catalog"
 
@@ -32,8 +32,7 @@ class ExportConfig:
     def __post_init__(self) -> None:
         """Check the ranges."""
         products.check(self)
-        if self.n_first < 0:
-            raise ValueError(f"n_first must not be negative, got {self.n_first}")
+        at_least(self, 0, "n_first")
 
 
 def export(

@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 from peculiar.feature_set import FeatureSet, scan_vectors, take_vectors, vectors_of
-from peculiar.run import Run, Track, atomic, begin, finish, home_of, quiet, refuse_made_anew, write_json
+from peculiar.run import Run, Track, at_least, atomic, begin, finish, home_of, quiet, refuse_made_anew, write_json
 from peculiar.similar import EXACT_ROWS, N_NEIGHBORS, probe, read_scale
 from peculiar.survey import Table
 
@@ -34,8 +34,7 @@ class IndexConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if self.n_partitions < 0:
-            raise ValueError(f"n_partitions must not be negative, got {self.n_partitions}")
+        at_least(self, 0, "n_partitions")
         if not 0 < self.recall <= 1:
             raise ValueError(f"recall must be above 0 and at most 1, got {self.recall}")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from peculiar.run import Run, Track, begin, finish, quiet, read_run
+from peculiar.run import Run, Track, at_least, begin, finish, quiet, read_run
 from peculiar.survey import ImageForm, Survey, Table, hash_id
 
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ class IngestConfig:
             raise ValueError(f"size must be at least 32 pixels, or 0 for the size found, got {self.size}")
         if len(self.curve) != 3:
             raise ValueError(f"curve must be minimum, linear range and Q, got {self.curve}")
-        if self.pixel_scale < 0:
-            raise ValueError(f"pixel_scale must not be negative, got {self.pixel_scale}")
+        at_least(self, 0, "pixel_scale")
 
 
 def ingest(folder: Path, config: IngestConfig, *, replace: bool = False, track: Track = quiet) -> Run:

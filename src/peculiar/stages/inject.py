@@ -17,10 +17,12 @@ from peculiar.run import (
     Run,
     Track,
     as_json,
+    at_least,
     atomic,
     begin,
     finish,
     home_of,
+    positive,
     quiet,
     read_run,
     refuse_made_anew,
@@ -68,8 +70,7 @@ class InjectConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if self.n_objects < 1:
-            raise ValueError(f"n_objects must be at least 1, got {self.n_objects}")
+        at_least(self, 1, "n_objects")
         if not 0 <= self.odd_fraction <= 1:
             raise ValueError(f"odd_fraction must be from 0 to 1, got {self.odd_fraction}")
         unknown = sorted(set(self.classes) - set(INJECTED))
@@ -81,8 +82,7 @@ class InjectConfig:
                 raise ValueError(f"{name} must be two positive numbers, ascending, got {low_high}")
         if self.share[1] > 1:
             raise ValueError(f"share must be at most 1, all of the host's light, got {self.share[1]}")
-        if not self.seeing > 0:
-            raise ValueError(f"seeing must be positive, got {self.seeing}")
+        positive(self, "seeing")
 
 
 def inject(

@@ -13,7 +13,7 @@ import numpy as np
 from peculiar.checkpoint import file_digest
 from peculiar.labels import Labels
 from peculiar.learning import BORING, Evidence, Model, Predictor, classes_of, gained, ids_of, learn, liked
-from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run, save_figure, write_json
+from peculiar.run import Run, Track, at_least, begin, finish, home_of, quiet, read_run, save_figure, write_json
 from peculiar.survey import Table, first_few, hashed, located
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ class LearnConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if self.n_next < 1:
-            raise ValueError(f"n_next must be at least 1, got {self.n_next}")
+        at_least(self, 1, "n_next")
         if not 0 <= self.control <= 1:
             raise ValueError(f"control must be from 0 to 1, got {self.control}")
 

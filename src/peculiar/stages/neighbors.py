@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from peculiar.checkpoint import load_tensors, save_tensors
 from peculiar.feature_set import FeatureSet, vectors_of
-from peculiar.run import Run, Track, begin, finish, home_of, quiet, refuse_made_anew
+from peculiar.run import Run, Track, at_least, begin, finish, home_of, quiet, refuse_made_anew
 from peculiar.survey import Table, located
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ class NeighborsConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if self.n_neighbors < 1:
-            raise ValueError(f"n_neighbors must be at least 1, got {self.n_neighbors}")
+        at_least(self, 1, "n_neighbors")
         if self.n_reference <= self.n_neighbors:
             raise ValueError(
                 f"n_reference must be more than the {self.n_neighbors} neighbors that are sought in it, "

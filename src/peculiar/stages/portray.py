@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from peculiar.feature_set import FeatureSet, feature_sets
 from peculiar.ranking import Ranking
-from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run, save_figure
+from peculiar.run import Run, Track, at_least, begin, finish, home_of, quiet, read_run, save_figure
 from peculiar.survey import Table
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ class PortrayConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if self.n_shown < 1:
-            raise ValueError(f"n_shown must be at least 1, got {self.n_shown}")
+        at_least(self, 1, "n_shown")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from peculiar.reference import (
     read_reference,
     refuse_unknown_columns,
 )
-from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run, refuse_made_anew
+from peculiar.run import Run, Track, at_least, begin, finish, home_of, quiet, read_run, refuse_made_anew
 from peculiar.survey import Survey, Table
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ class RankConfig:
         """Check the ranges."""
         if not 0 <= self.combination_weight <= 1:
             raise ValueError(f"combination_weight must be from 0 to 1, got {self.combination_weight}")
-        if self.n_reconstructions < 0:
-            raise ValueError(f"n_reconstructions must not be negative, got {self.n_reconstructions}")
+        at_least(self, 0, "n_reconstructions")
 
 
 def rank(folder: Path, config: RankConfig, *, name: str = "main", replace: bool = False, track: Track = quiet) -> Run:

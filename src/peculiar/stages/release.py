@@ -11,7 +11,7 @@ import numpy as np
 from peculiar import products
 from peculiar.checkpoint import TrainingFolder
 from peculiar.ranking import Ranking
-from peculiar.run import Run, Track, begin, finish, home_of, quiet, save_figure
+from peculiar.run import Run, Track, at_least, begin, finish, home_of, quiet, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,8 +48,7 @@ class ReleaseConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if self.n_top < 0:
-            raise ValueError(f"n_top must not be negative, got {self.n_top}")
+        at_least(self, 0, "n_top")
         products.check(self)
 
 

@@ -7,7 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from peculiar.checkpoint import TrainingFolder, file_digest, load_network, load_tensors, save_tensors
-from peculiar.run import Run, Track, atomic, begin, finish, home_of, quiet, read_run, read_started, save_figure
+from peculiar.run import (
+    Run,
+    Track,
+    at_least,
+    atomic,
+    begin,
+    finish,
+    home_of,
+    positive,
+    quiet,
+    read_run,
+    read_started,
+    save_figure,
+)
 from peculiar.survey import Survey, Table
 
 if TYPE_CHECKING:
@@ -41,10 +54,8 @@ class ScoreConfig:
         """Check the ranges."""
         if not 0 <= self.reconstruction_weight <= 1:
             raise ValueError(f"reconstruction_weight must be from 0 to 1, got {self.reconstruction_weight}")
-        if self.n_latent_steps < 0:
-            raise ValueError(f"n_latent_steps must not be negative, got {self.n_latent_steps}")
-        if not self.latent_rate > 0:
-            raise ValueError(f"latent_rate must be positive, got {self.latent_rate}")
+        at_least(self, 0, "n_latent_steps")
+        positive(self, "latent_rate")
 
 
 def score(folder: Path, config: ScoreConfig, *, name: str = "main", replace: bool = False, track: Track = quiet) -> Run:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 from peculiar.learning import Evidence, Model, found_by_expert, liked, read_truth, spread_of
-from peculiar.run import Run, Track, begin, finish, home_of, quiet, save_figure, write_json
+from peculiar.run import Run, Track, at_least, begin, finish, home_of, quiet, save_figure, write_json
 
 SHOWN_AT = (50, 100, 200, 500)
 
@@ -34,9 +34,7 @@ class SimulateExpertConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("n_labels", "batch_size", "n_seeds"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        at_least(self, 1, "n_labels", "batch_size", "n_seeds")
         if not 0 <= self.control < 1:
             raise ValueError(f"control must be from 0 to below 1, got {self.control}")
 

@@ -26,6 +26,7 @@ from peculiar.run import (
     Run,
     Track,
     as_json,
+    at_least,
     begin,
     compared_fields,
     finish,
@@ -71,9 +72,7 @@ class SubsetConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges, and that something is chosen."""
-        for name in ("top", "random"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        at_least(self, 0, "top", "random")
         if self.top and self.random:
             raise ValueError(f"top {self.top} and random {self.random} choose in two ways; give one of them")
         if self.cone:

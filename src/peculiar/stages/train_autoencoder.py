@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from peculiar.ranking import Ranking, residuals_by
-from peculiar.run import Run, Track, begin, finish, home_of, quiet, refuse_made_anew
+from peculiar.run import Run, Track, at_least, begin, finish, home_of, positive, quiet, refuse_made_anew
 from peculiar.survey import ShuffledImages, Survey, Table
 
 if TYPE_CHECKING:
@@ -48,13 +48,9 @@ class TrainAutoencoderConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("n_sample", "n_features", "width", "n_steps", "batch_size", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
-        if not self.sparsity >= 0:
-            raise ValueError(f"sparsity must not be negative, got {self.sparsity}")
+        at_least(self, 1, "n_sample", "n_features", "width", "n_steps", "batch_size", "save_every")
+        positive(self, "learning_rate")
+        at_least(self, 0, "sparsity")
 
 
 PRESETS = {

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run
+from peculiar.run import Run, Track, at_least, begin, finish, home_of, positive, quiet, read_run
 from peculiar.survey import ShuffledImages, Survey
 
 if TYPE_CHECKING:
@@ -36,13 +36,9 @@ class TrainDetectorConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("width", "n_steps", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
-        if not self.gain >= 0:
-            raise ValueError(f"gain must not be negative, got {self.gain}")
+        at_least(self, 1, "width", "n_steps", "save_every")
+        positive(self, "learning_rate")
+        at_least(self, 0, "gain")
         if self.batch_size < 2:
             raise ValueError(
                 f"batch_size must be at least 2, as one galaxy is pasted over another, got {self.batch_size}"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from peculiar.checkpoint import TrainingFolder, file_digest, load_network
-from peculiar.run import Run, Track, begin, finish, home_of, quiet
+from peculiar.run import Run, Track, at_least, begin, finish, home_of, positive, quiet
 from peculiar.survey import ShuffledImages, Survey
 
 if TYPE_CHECKING:
@@ -34,11 +34,8 @@ class TrainEncoderConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("width", "n_steps", "batch_size", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        at_least(self, 1, "width", "n_steps", "batch_size", "save_every")
+        positive(self, "learning_rate")
         if not 0 <= self.reconstruction_weight <= 1:
             raise ValueError(f"reconstruction_weight must be from 0 to 1, got {self.reconstruction_weight}")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from peculiar.checkpoint import TrainingFolder, file_digest
-from peculiar.run import Run, Track, begin, finish, home_of, quiet, read_run
+from peculiar.run import Run, Track, at_least, begin, finish, home_of, positive, quiet, read_run
 from peculiar.survey import ShuffledImages, Survey
 
 if TYPE_CHECKING:
@@ -42,15 +42,9 @@ class TrainFeaturesConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("width", "n_features", "n_steps", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("learning_rate", "temperature"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("gain", "tint", "noise"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        at_least(self, 1, "width", "n_features", "n_steps", "save_every")
+        positive(self, "learning_rate", "temperature")
+        at_least(self, 0, "gain", "tint", "noise")
         if self.batch_size < 2:
             raise ValueError(f"batch_size must be at least 2, as an image is told from others, got {self.batch_size}")
         if self.side < 16 or self.side % 8:

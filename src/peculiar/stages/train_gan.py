@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from peculiar.run import Run, Track, atomic, begin, finish, home_of, quiet
+from peculiar.run import Run, Track, at_least, atomic, begin, finish, home_of, positive, quiet
 from peculiar.survey import ShuffledImages, Survey
 
 if TYPE_CHECKING:
@@ -43,11 +43,8 @@ class TrainGanConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("width", "n_latent", "n_steps", "batch_size", "n_critic", "penalty_every", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        at_least(self, 1, "width", "n_latent", "n_steps", "batch_size", "n_critic", "penalty_every", "save_every")
+        positive(self, "learning_rate")
         if not 0 <= self.average_decay < 1:
             raise ValueError(f"average_decay must be from 0 to below 1, got {self.average_decay}")
 
