@@ -226,6 +226,7 @@ def prepared(folder: Path, options: Options) -> tuple[uvicorn.Server, socket.soc
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((options.host, options.port))
+        listening.listen()  # so that who is told of the address can come at once, and waits until it is served
     except OSError as error:
         listening.close()
         raise OSError(
