@@ -102,6 +102,9 @@ def test_labels_that_stand_for_all_say_nearly_what_all_say(monkeypatch):
     monkeypatch.setattr(interest, "MAX_EXACT", 200)
     monkeypatch.setattr(interest, "AT_ONCE", 150)
     sparse = InterestModel.fit(features, scores, grades)
+    monkeypatch.setattr(interest, "MOST_KEPT", 100)
+    again = InterestModel.fit(features, scores, grades)
+    assert_allclose(again.pull, sparse.pull, rtol=1e-6, atol=1e-9)
     new = drawn(200, seed=1)[:2]
     assert len(sparse.features) == 200
     assert np.corrcoef(sparse.predict(*new)[0], exact.predict(*new)[0])[0, 1] > 0.98
@@ -146,6 +149,12 @@ def test_objects_without_numbers_have_no_interest_and_disturb_no_other():
     assert np.isnan(deviation[[3, 5]]).all()
     kept = np.setdiff1d(np.arange(20), [3, 5])
     assert_allclose(mean[kept], expected[kept], rtol=1e-5, atol=1e-6)
+
+
+def test_where_the_features_lie_says_nothing():
+    features, scores, grades = drawn(50)
+    near, far = (InterestModel.fit(each, scores, grades).predict(each, scores) for each in (features, features + 1e4))
+    assert_allclose(far[0], near[0], atol=5e-3)
 
 
 def test_what_cannot_be_learnt_from_is_refused():

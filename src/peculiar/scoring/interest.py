@@ -8,7 +8,7 @@ is like an object that was liked or disliked, and the more was said the more lik
 Shapes: l labels, m inducing objects, n objects, d features, k scores.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +22,7 @@ AMPLITUDE = 8.0  # variance of log odds that likeness explains
 LENGTH = 0.7  # of likeness, in typical distances between labelled objects
 JITTER = 1e-8  # of the largest variance: keeps a matrix of alike objects from being singular
 AT_ONCE = 4_096  # objects predicted at once: 65 MB at 2,000 labels
+MOST_KEPT = 16_384  # labels whose basis is kept from step to step, 260 MB; that of more is made anew
 N_NODES = 16  # of the sums that stand for integrals over log odds
 MOST_STEPS, SMALL_STEP = 100, 1e-6  # of Newton's method
 Acquisition = Literal["expected-improvement", "upper-bound", "uncertainty", "disagreement"]
@@ -139,23 +140,26 @@ def _most_probable(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weights of the largest posterior, and its curvature there: Newton's method (Rasmussen & Williams, sect. 3.4).
 
-    Log odds are `line` and the basis times weights that are normal before any label. The basis is made anew each time,
-    a part of the labels at once.
+    Log odds are `line` and the basis times weights that are normal before any label.
     """
     from scipy.special import expit
 
     parts = [slice(start, start + AT_ONCE) for start in range(0, len(grades), AT_ONCE)]
+    kept = [basis(part) for part in parts] if len(grades) <= MOST_KEPT else None
+
+    def blocks() -> Iterable[np.ndarray]:
+        return kept or (basis(part) for part in parts)
+
     n_weights = basis(slice(0, 1)).shape[1]
     weights, odds = np.zeros(n_weights), line
     for _ in range(MOST_STEPS):
         chance = expit(odds)
         curvature, slope = np.eye(n_weights), -weights
-        for part in parts:
-            rows = basis(part)
+        for part, rows in zip(parts, blocks(), strict=True):
             curvature += rows.T @ ((weight[part] * chance[part] * (1 - chance[part]))[:, None] * rows)
             slope += rows.T @ (weight[part] * (grades[part] - chance[part]))
         step = np.linalg.solve(curvature, slope)
-        along = np.concatenate([basis(part) @ step for part in parts])
+        along = np.concatenate([rows @ step for rows in blocks()])
         size, worst = 1.0, _loss(odds, grades, weight, weights)
         while size > SMALL_STEP and _loss(odds + size * along, grades, weight, weights + size * step) > worst:
             size /= 2  # the posterior has one peak: a step that is short enough climbs
@@ -195,6 +199,8 @@ def squares(a: Float[np.ndarray, "a d"], b: Float[np.ndarray, "b d"]) -> Float[n
     """Squared Euclidean distances of all pairs, never negative."""
     if not a.shape[1]:
         return np.zeros((len(a), len(b)), a.dtype)
+    middle = b.mean(axis=0)  # far from zero differences would be rounded away
+    a, b = a - middle, b - middle
     result: np.ndarray = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2 * a @ b.T
     return np.maximum(result, 0)
 
