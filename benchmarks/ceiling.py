@@ -4,7 +4,7 @@
     peculiar ingest taught/atlas --images taught/cutouts --catalog taught/objects.fits --bands HSC-I,HSC-R,HSC-G
     python benchmarks/ceiling.py taught/atlas taught/truth.csv ATLAS TRUTH
 
-Nothing that works without labels, or with hundreds of them, can be expected to find more of what was planted in ATLAS
+What works without labels, or with hundreds of them, can hardly be expected to find more of what was planted in ATLAS
 than a network that learnt from 5,000 examples of the same kinds and strengths. Printed: AUROC, average precision and
 how many are found among the first 100 and 200, of both kinds and of the astrophysical, of all and without the weaker
 half of every class. It reads all images of both at once: 830 MB for 30,000 of 96 pixels.
