@@ -105,7 +105,7 @@ def main() -> None:
     strong = read_kinds(given.truth, is_strong=True)
     is_weak = np.array([strong[each] == "weak" for each in atlas.survey.object_ids().tolist()])
     chance = chances(network, images, machine)
-    for kept, said in ((~is_weak | is_weak, "all"), (~is_weak, "without the weaker half")):
+    for kept, said in ((np.ones_like(is_weak), "all"), (~is_weak, "without the weaker half")):
         for values, is_odd, who in (
             (1 - chance[:, 0], kind > 0, "both kinds"),
             (chance[:, KINDS.index("astrophysical")], kind == KINDS.index("astrophysical"), "astrophysical"),

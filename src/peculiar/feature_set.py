@@ -276,7 +276,7 @@ def vectors_of(column: Any) -> np.ndarray:
     """An Arrow column of fixed-size lists, in one piece or in chunks, as one array, float32 (n, n_features)."""
     whole = column.combine_chunks() if hasattr(column, "combine_chunks") else column
     flat: np.ndarray = whole.flatten().to_numpy(zero_copy_only=False)
-    return flat.astype(np.float32, copy=False).reshape(len(column), -1)
+    return flat.astype(np.float32, copy=False).reshape(len(column), whole.type.list_size)
 
 
 def default_features(folder: Path, *, is_of_images: bool = False) -> str:

@@ -183,6 +183,12 @@ def n_presumed(n_others: int) -> int:
     return min(N_PRESUMED, n_others // 10)
 
 
+def presumes(model: Model, n_labels: int) -> bool:
+    """Whether a model needs objects at random beside its labels: many say themselves what the survey is like, and a
+    Gaussian process has its prior."""
+    return model != "gaussian-process" and n_labels < ENOUGH_LABELS
+
+
 def learn(
     model: Model,
     features: np.ndarray,
@@ -196,19 +202,18 @@ def learn(
     """A model of interest that has seen these labels; see `peculiar.scoring.interest` for what the arrays are.
 
     `presumed` are features and scores of objects at random, taken to be of interest at the base rate until somebody
-    looks: what was labelled was chosen, and does not say what the survey is like. Many labels need none, and a Gaussian
-    process has its prior.
+    looks: what was labelled was chosen, and does not say what the survey is like. Not all need them: `presumes`.
     """
     from peculiar.scoring.interest import InterestModel
 
     weight = np.ones(len(grades)) if weight is None else weight
-    if model == "gaussian-process":
-        return InterestModel.fit(features, scores, grades, weight=weight, seed=seed)
-    if presumed is not None and len(grades) < ENOUGH_LABELS:
+    if presumed is not None and presumes(model, len(grades)):
         n = len(presumed[0])
         features, scores = np.concatenate([features, presumed[0]]), np.concatenate([scores, presumed[1]])
         grades = np.concatenate([grades, np.full(n, BASE_RATE)])
         weight = np.concatenate([weight, np.full(n, PRESUMED_WEIGHT)])
+    if model == "gaussian-process":
+        return InterestModel.fit(features, scores, grades, weight=weight, seed=seed)
     rows = np.concatenate([features, scores], axis=1)
     if model == "logistic":
         return _Logistic(rows, grades, weight)

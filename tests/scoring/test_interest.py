@@ -96,6 +96,29 @@ def test_grades_that_are_many_and_lopsided_are_learnt_without_overshooting():
     assert mean.min() > 0.9
 
 
+def test_many_votes_that_contradict_each_other_leave_it_undecided():
+    """Steps that swing from side to side of the peak make the loss a little less each time, and never arrive."""
+    for seed in range(6):
+        features, scores, _ = (np.repeat(each, 2, axis=0) for each in drawn(150, seed=seed))
+        mean, _ = InterestModel.fit(features, scores, np.tile([0.0, 1.0], 150), weight=np.full(300, 2e3)).predict(
+            features, scores
+        )
+        assert_allclose(mean, 0.5, atol=0.01)
+
+
+def test_one_object_far_out_spoils_no_other():
+    features, scores, grades = drawn(200)
+    expected, _ = InterestModel.fit(features, scores, grades).predict(features, scores)
+    features[0] *= 1e5
+    mean, _ = InterestModel.fit(features, scores, grades).predict(features, scores)
+    assert_allclose(mean[1:], expected[1:], atol=0.1)
+
+
+def test_a_seed_may_be_negative(monkeypatch):
+    monkeypatch.setattr(interest, "MAX_EXACT", 20)
+    assert len(InterestModel.fit(*drawn(50), seed=-1).features) == 20
+
+
 def test_labels_that_stand_for_all_say_nearly_what_all_say(monkeypatch):
     features, scores, grades = drawn(400)
     exact = InterestModel.fit(features, scores, grades)

@@ -77,6 +77,13 @@ def test_what_is_like_the_liked_is_of_interest_and_ranked(folder, inputs, tmp_pa
     assert (folder / "interest" / "main" / "progress.png").stat().st_size > 5_000
 
 
+@pytest.mark.parametrize("model", ["gaussian-process", "logistic", "forest"])
+def test_all_that_there_is_may_be_labelled(folder, inputs, tmp_path, model):
+    run = learn(folder, write(tmp_path / "labels.csv", inputs.object_id), model=model)
+    assert run.outputs["n_labelled"] == 64
+    assert auroc(interest_of(folder, inputs.object_id), inputs.object_id % 2 == 1) > 0.99
+
+
 def test_more_like_these_and_less_like_those(folder, inputs, tmp_path):
     path = write(tmp_path / "labels.csv", inputs.object_id[:24])
     learn(folder, path, like=("normal",))

@@ -61,6 +61,18 @@ def test_a_card_shows_the_chances_that_the_score_is_made_of(detecting, inputs):
     assert odds == pytest.approx(opened.rows(chosen)["score_foreign_detector"][0].as_py(), rel=1e-3)
 
 
+def test_a_card_does_without_a_detector_that_is_gone_or_another(copy, detecting, inputs, caplog):
+    folder = copy(detecting)
+    opened = Ranking(folder)
+    image = opened.survey.images(inputs.object_id[[3]])
+    path = TrainingFolder(folder / HOME).checkpoint_path()
+    path.write_bytes(path.read_bytes() + b" ")
+    assert card.foreign_light(opened, image) is None
+    path.unlink()
+    assert card.foreign_light(opened, image) is None
+    assert caplog.text.count("--name detector --replace") == 2
+
+
 def test_an_image_from_outside_is_searched_for_by_the_detectors_features_too(detecting, inputs):
     found = Atlas(detecting).similar(images=inputs.images[9], n=3, features="detector")
     assert found["object_id"][0] == inputs.object_id[9]

@@ -25,6 +25,7 @@ AT_ONCE = 4_096  # objects predicted at once: 65 MB at 2,000 labels
 MOST_KEPT = 16_384  # labels whose basis is kept from step to step, 260 MB; that of more is made anew
 N_NODES = 16  # of the sums that stand for integrals over log odds
 MOST_STEPS, SMALL_STEP = 100, 1e-6  # of Newton's method
+ENOUGH = 0.1  # part of the gain that the slope promises, of a step that is taken (Nocedal & Wright 2006, Eq. 3.4)
 Acquisition = Literal["expected-improvement", "upper-bound", "uncertainty", "disagreement"]
 UPPER = 0.3  # deviations above the mean; METHOD.md sect. 8
 
@@ -84,7 +85,7 @@ class InterestModel:
         _refuse_unfit(features, scores, grades, weight)
         chosen = np.arange(len(grades))
         if len(chosen) > MAX_EXACT:
-            chosen = np.random.default_rng(seed).choice(len(chosen), MAX_EXACT, replace=False)
+            chosen = np.random.default_rng(seed % 2**64).choice(len(chosen), MAX_EXACT, replace=False)
         m, inducing = len(chosen), features[chosen]
         far = squares(inducing, inducing)
         length = LENGTH * (float(np.sqrt(np.median(far[far > 0]))) if (far > 0).any() else 1.0)
@@ -160,8 +161,10 @@ def _most_probable(
             slope += rows.T @ (weight[part] * (grades[part] - chance[part]))
         step = np.linalg.solve(curvature, slope)
         along = np.concatenate([rows @ step for rows in blocks()])
-        size, worst = 1.0, _loss(odds, grades, weight, weights)
-        while size > SMALL_STEP and _loss(odds + size * along, grades, weight, weights + size * step) > worst:
+        size, worst, promised = 1.0, _loss(odds, grades, weight, weights), ENOUGH * float(slope @ step)
+        while size > SMALL_STEP and (
+            _loss(odds + size * along, grades, weight, weights + size * step) > worst - size * promised
+        ):
             size /= 2  # the posterior has one peak: a step that is short enough climbs
         weights, odds = weights + size * step, odds + size * along
         if np.abs(size * along).max() < SMALL_STEP:
@@ -199,7 +202,7 @@ def squares(a: Float[np.ndarray, "a d"], b: Float[np.ndarray, "b d"]) -> Float[n
     """Squared Euclidean distances of all pairs, never negative."""
     if not a.shape[1]:
         return np.zeros((len(a), len(b)), a.dtype)
-    middle = b.mean(axis=0)  # far from zero differences would be rounded away
+    middle = np.median(b, axis=0)  # far from it differences would be rounded away
     a, b = a - middle, b - middle
     result: np.ndarray = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2 * a @ b.T
     return np.maximum(result, 0)

@@ -1,5 +1,6 @@
 """Lay out the evidence on one object: where its scores arise, what is like it, where it stands, what is known of it."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from peculiar.survey import Table, hashed
 if TYPE_CHECKING:
     import pyarrow as pa
 
+log = logging.getLogger(__name__)
 N_BACKGROUND = 20_000  # objects drawn on the map
 SCAN_ROWS = 65_536
 
@@ -173,7 +175,10 @@ def _attributed(opened: Ranking, object_id: int, image: np.ndarray) -> tuple[np.
 
 
 def foreign_light(opened: Ranking, image: np.ndarray) -> np.ndarray | None:
-    """The chance that light is foreign at each pixel's place, by the detector; None where there is none."""
+    """The chance that light is foreign at each pixel's place, by the detector; None where there is none.
+
+    It is left out, with a warning, where the detector is no longer the one that features/detector were made by.
+    """
     run = read_run(home_of(opened.folder, "features", "detector"))
     if run is None or run.outputs.get("kind") != "detector":
         return None
@@ -185,7 +190,15 @@ def foreign_light(opened: Ranking, image: np.ndarray) -> np.ndarray | None:
     from peculiar.networks.foreign import Detector
 
     made_by = run.outputs["provenance"]
-    detector = load_pinned(opened.folder / made_by["network"], made_by["digest"], "detector", Detector)
+    try:
+        detector = load_pinned(opened.folder / made_by["network"], made_by["digest"], "detector", Detector)
+    except (FileNotFoundError, ValueError):
+        log.warning(
+            "the detector that made features/detector is gone or another now, and where it sees foreign light is left "
+            'out; run "peculiar features %s --name detector --replace"',
+            opened.folder,
+        )
+        return None
     machine = engine.machine()
     machine.place(detector)
     with torch.no_grad():

@@ -12,7 +12,7 @@ import numpy as np
 
 from peculiar.checkpoint import file_digest
 from peculiar.labels import Labels
-from peculiar.learning import BORING, Evidence, Model, Predictor, classes_of, gained, ids_of, learn, liked
+from peculiar.learning import BORING, Evidence, Model, Predictor, classes_of, gained, ids_of, learn, liked, presumes
 from peculiar.run import Run, Track, at_least, begin, finish, home_of, quiet, read_run, save_figure, write_json
 from peculiar.survey import Table, first_few, hashed, located
 
@@ -97,7 +97,8 @@ def learn_interest(
     run = begin(home, "learn", config, inputs=inputs, reads=reads, replace=replace)
     vectors, scores = evidence.vectors_of(labels.object_id), evidence.scores_of(labels.object_id)
     with track("learning", None):
-        presumed = evidence.presumed(labels.object_id, config.seed)
+        needs_more = presumes(config.model, len(labels.object_id))
+        presumed = evidence.presumed(labels.object_id, config.seed) if needs_more else None
         model = learn(
             config.model, vectors, scores, labels.grade, weight=labels.n_votes, presumed=presumed, seed=config.seed
         )
