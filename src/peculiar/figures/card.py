@@ -225,7 +225,7 @@ def _bars(axes: Axes, parts: Mapping[str, float], color: str, title: str, x: str
     axes.set_yticks(places, list(parts))
     axes.set_ylim(max(len(parts), 3) - 0.4, -0.6)  # the first above; a single band is no wall
     axes.grid(False, axis="y")
-    axes.locator_params(axis="x", nbins=4)
+    axes.locator_params(axis="x", nbins=2)  # small parts have long labels
     axes.xaxis.label.set_fontsize(TICK)
 
 
